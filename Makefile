@@ -1,0 +1,61 @@
+# Every target makes the virtual environment it needs by itself. `make` alone prints this help.
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_FLAGS ?=
+
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime-installed
+TOOLS := $(VENV)/.tools-installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test lint check format coverage clean
+
+help:  ## Print this help
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "A Python other than python3: make PYTHON=python3.12 demo"
+
+demo: $(RUNTIME)  ## Report the licences of every package that is installed here
+	$(BIN)/stepwell run dependency_report
+
+run: $(RUNTIME)  ## Serve the API on http://127.0.0.1:8000
+	$(BIN)/python run.py
+
+test: $(TOOLS)  ## Run all tests
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+lint: $(TOOLS)  ## Check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test  ## Check everything: lint, then test
+
+format: $(TOOLS)  ## Format the code and mend what can be mended by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+coverage: $(TOOLS)  ## Run all tests and print the lines of src/ that none of them runs
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=95 $(PYTEST_FLAGS)
+
+clean:  ## Remove the virtual environment, caches and reports; records in data/ stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The two sets of packages: what Stepwell needs to run, and that with the tools.
+$(RUNTIME): pyproject.toml
+	@command -v "$(PYTHON)" >/dev/null || { \
+		echo "There is no '$(PYTHON)' here. Install Python 3.11 or newer, or name one: make PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Stepwell needs Python 3.11 or newer, and $(PYTHON) is $$("$(PYTHON)" -V 2>&1)." >&2; \
+		echo "Name a newer one: make PYTHON=python3.12" >&2; exit 1; }
+	@"$(BIN)/python" -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv "$(VENV)"
+	$(PIP) install --editable .
+	@touch $@
+
+$(TOOLS): pyproject.toml $(RUNTIME)
+	$(PIP) install --editable '.[dev]'
+	@touch $@

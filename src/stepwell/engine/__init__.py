@@ -1,0 +1,1 @@
+"""The engine: claim → run steps → finish."""

@@ -1,0 +1,130 @@
+"""The context that an action is given, as `ports.Context` describes it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from stepwell.engine.journal import Journal
+from stepwell.engine.workfolder import Files, WorkFolder
+from stepwell.secrets import Masker
+
+log = logging.getLogger("stepwell.task")
+
+
+class StepContext:
+    """What one attempt sees of its task."""
+
+    def __init__(
+        self,
+        *,
+        task_id: str,
+        step_id: str | None,
+        path: str,
+        attempt: int,
+        secrets: Mapping[str, str],
+        masker: Masker,
+        journal: Journal,
+        folder: WorkFolder,
+    ) -> None:
+        self.task_id, self.step_id, self.path, self.attempt = task_id, step_id, path, attempt
+        self.secrets = secrets
+        self.cancelled = False
+        self._masker, self._journal, self._folder = masker, journal, folder
+        self._bytes: tuple[float, int] | None = None
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of this step and item."""
+        return f"{self.task_id}/{self.path}"
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """Its lines become part of the task's events."""
+        return TaskLogger(log, self)
+
+    @property
+    def work_folder(self) -> Path:
+        """The folder of this attempt; made at the first call."""
+        return self._folder.path
+
+    def progress(
+        self,
+        *,
+        percent: float | None = None,
+        stage: str | None = None,
+        message: str | None = None,
+        filename: str | None = None,
+        current_bytes: int | None = None,
+        total_bytes: int | None = None,
+    ) -> None:
+        """Report how far it is; speed and remaining time are worked out from the bytes."""
+        if percent is None and current_bytes is not None and total_bytes:
+            percent = 100.0 * current_bytes / total_bytes
+        changes = {
+            "progress_percent": percent,
+            "stage": stage,
+            "message": None if message is None else self.mask(message),
+            "filename": filename,
+            "current_bytes": current_bytes,
+            "total_bytes": total_bytes,
+            **self._pace(current_bytes, total_bytes),
+        }
+        self._journal.progress({key: value for key, value in changes.items() if value is not None})
+
+    def line(self, level: int, message: str) -> None:
+        """Add a log line to the task's events."""
+        self._journal.line(self.path, self.attempt, logging.getLevelName(level).lower(), self.mask(message))
+
+    def mask(self, text: str) -> str:
+        """The text without secrets."""
+        return self._masker.mask_text(text)
+
+    def cancel(self) -> None:
+        """Tell the action that it should stop."""
+        self.cancelled = True
+
+    def restore_files(self) -> None:
+        """Bring the files of `needs_files` back."""
+        self._folder.restore()
+
+    def collect_files(self) -> Files:
+        """Keep the files that `files` names."""
+        return self._folder.collect()
+
+    def close(self) -> None:
+        """Remove the work folder."""
+        self._folder.remove()
+
+    def _pace(self, current: int | None, total: int | None) -> dict[str, float]:
+        """Bytes a second since the first report, and the seconds that are left at this pace."""
+        if current is None:
+            return {}
+        now = time.monotonic()
+        if self._bytes is None:
+            self._bytes = (now, current)
+            return {}
+        since, first = self._bytes
+        speed = (current - first) / max(now - since, 1e-6)
+        return {"speed": speed} | ({"eta_seconds": (total - current) / speed} if total and speed > 0 else {})
+
+
+class TaskLogger(logging.LoggerAdapter[logging.Logger]):
+    """A standard logger whose lines also become events of the task."""
+
+    def __init__(self, logger: logging.Logger, context: StepContext) -> None:
+        super().__init__(logger, {"task_id": context.task_id, "step": context.path})
+        self._context = context
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log to the task's events at every level, and to the process's own log as it is configured."""
+        text = str(msg) % args if args else str(msg)
+        self._context.line(level, text)
+        super().log(level, "%s", self._context.mask(text), **kwargs)
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Add task and step to what the process's own log is given."""
+        return msg, {**kwargs, "extra": {**(self.extra or {}), **kwargs.get("extra", {})}}

@@ -1,0 +1,96 @@
+"""How a task ends: its steps, then what the definition asks for after a failure or a cancel, then `finally`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from stepwell.engine.scope import DRAINED, Derived
+from stepwell.engine.steps import Halted, StepFailed, Steps
+from stepwell.errors import ExpressionError, Fail, Stop
+from stepwell.lifecycle import TASK_RETRY_BACKOFF, TASK_RETRY_DELAY, TASK_RETRY_MAX_DELAY, pause_before
+from stepwell.plan import Block
+from stepwell.task import Error, Status
+
+if TYPE_CHECKING:
+    from stepwell.engine.run import Run
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What the store is told when a run is over.
+
+    `queued` hands the task back, `waiting` retries it after `pause` seconds, the others end it.
+    """
+
+    status: Status
+    outputs: str | None = None
+    error: Error | None = None
+    pause: float = 0.0
+
+
+HANDED_BACK = Ending(Status.QUEUED)
+
+
+async def main(run: Run, steps: Steps) -> Ending:
+    """The whole of a task, as one fiber."""
+    ending = await _steps(run, steps)
+    if ending.status is Status.WAITING or ending is HANDED_BACK:
+        return ending
+    run.undoing = True
+    try:
+        return await _afterwards(run, steps, ending)
+    except Halted:
+        return HANDED_BACK
+
+
+async def _steps(run: Run, steps: Steps) -> Ending:
+    try:
+        await steps.block(run.plan.steps, run.root)
+        return Ending(Status.COMPLETED, outputs=_outputs(run))
+    except Stop as stop:
+        return _stopped(run, stop)
+    except StepFailed as failure:
+        return _failed(run, failure.error)
+    except Halted as halted:
+        return HANDED_BACK if halted.reason == DRAINED else Ending(Status.CANCELLED)
+    except (ExpressionError, Fail) as error:
+        return Ending(Status.FAILED, error=Error("expression", f"outputs: {error}", retryable=False))
+
+
+async def _afterwards(run: Run, steps: Steps, ending: Ending) -> Ending:
+    plan = run.plan
+    if ending.status is Status.FAILED:
+        await _aside(run, steps, plan.on_failure, "on_failure", "1", ending.error)
+    elif ending.status is Status.CANCELLED:
+        await _aside(run, steps, plan.on_cancel, "on_cancel", "2", ending.error)
+    error = await _aside(run, steps, plan.finally_, "finally", "3", ending.error)
+    if error is not None and ending.status is Status.COMPLETED:
+        return Ending(Status.FAILED, error=error)
+    return ending
+
+
+async def _aside(
+    run: Run, steps: Steps, block: Block | None, path: str, position: str, error: Error | None
+) -> Error | None:
+    return await steps.aside(block, path, position, run.root, error) if block is not None else None
+
+
+def _outputs(run: Run) -> str:
+    return run.names.encode(run.plan.outputs(run.names.at(run.root, "outputs", run.now())), "the outputs")
+
+
+def _stopped(run: Run, stop: Stop) -> Ending:
+    if stop.status == Status.CANCELLED:
+        return Ending(Status.CANCELLED, error=Error("stopped", stop.message, retryable=False) if stop.message else None)
+    return Ending(Status.COMPLETED, outputs=_outputs(run))
+
+
+def _failed(run: Run, error: Error) -> Ending:
+    task = run.claim.task
+    if not error.retryable or task.retry_count >= task.max_retries or run.out_of_time(run.root):
+        return Ending(Status.FAILED, error=replace(error, traceback=None))
+    run.reset()
+    jitter = Derived(f"{task.task_id}/{task.attempt}", 0).random()
+    pause = pause_before(task.retry_count + 1, TASK_RETRY_DELAY, TASK_RETRY_BACKOFF, TASK_RETRY_MAX_DELAY, jitter)
+    return Ending(Status.WAITING, error=error, pause=max(pause, error.retry_after or 0.0))

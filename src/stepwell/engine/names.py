@@ -1,0 +1,110 @@
+"""Every name that expressions of a task can read, and the values of its records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from stepwell.engine.scope import Derived, Scope
+from stepwell.plan import Node
+from stepwell.ports import TaskStore
+from stepwell.secrets import Masker, SecretSource
+from stepwell.task import Apart, StepRecord, Stored, Task
+from stepwell.values import APART_SIZE, decode, encode
+
+
+class SecretsView(Mapping[str, str]):
+    """`secrets` of one step: only the names it may read; what was read is masked from then on."""
+
+    def __init__(self, allowed: frozenset[str], source: SecretSource, masker: Masker) -> None:
+        self._allowed, self._source, self._masker = allowed, source, masker
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self._allowed:
+            raise KeyError(name)
+        value = self._source.get(name)
+        self._masker.add(value)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._allowed))
+
+    def __len__(self) -> int:
+        return len(self._allowed)
+
+
+@dataclass
+class Names:
+    """The names of one task. `records` is the run's, by path; `variables` are decrypted."""
+
+    task: Task
+    records: Mapping[str, StepRecord]
+    store: TaskStore
+    source: SecretSource
+    masker: Masker
+    variables: Mapping[str, Any]
+    env: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        task = self.task
+        self._values: dict[str, tuple[Stored, object]] = {}
+        self._fixed: dict[str, object] = {
+            "variables": self.variables,
+            "env": self.env,
+            "trigger": dict(task.trigger),
+            "task": {
+                "id": task.task_id,
+                "workflow": task.workflow_id,
+                "attempt": task.attempt,
+                "priority": task.priority,
+                "labels": dict(task.labels),
+                "created_at": datetime.fromtimestamp(task.created_at, UTC).isoformat().replace("+00:00", "Z"),
+            },
+        }
+
+    def at(self, scope: Scope, purpose: str, now: float, secrets: frozenset[str] = frozenset()) -> dict[str, object]:
+        """The names in force in a scope; `purpose` and the task's attempt seed `uuid()` and `random()`."""
+        derived = Derived(f"{self.task.task_id}/{self.task.attempt}/{purpose}", now)
+        names = {**self._fixed, **derived.names(), **scope.visible(self.records.get, self.read)}
+        if secrets:
+            names["secrets"] = SecretsView(secrets, self.source, self.masker)
+        return names
+
+    def secrets(self, node: Node) -> Mapping[str, str]:
+        """The secrets that a step may read."""
+        return SecretsView(node.secrets, self.source, self.masker)
+
+    def text(self, record: StepRecord) -> str:
+        """The JSON text of a record's output, read back if it is stored apart."""
+        if isinstance(record.output, Apart):
+            return self.store.value(self.task.task_id, f"output:{record.path}")
+        return record.output or "null"
+
+    def read(self, record: StepRecord) -> object:
+        """A record's output as a value, decoded once; whoever changes it must copy it."""
+        if record.output is None:
+            return None
+        known = self._values.get(record.path)
+        if known is None or known[0] is not record.output:
+            known = self._values[record.path] = (record.output, decode(self.text(record)))
+        return known[1]
+
+    def files(self, scope: Scope, step_ids: Iterable[str]) -> list[Mapping[str, Mapping[str, Any]]]:
+        """The files that these steps, or all items of them, kept: one mapping a record."""
+        paths = [path for step_id in step_ids if (path := scope.find(step_id))]
+        inside = tuple(f"{path}{mark}" for path in paths for mark in "[/")
+        return [
+            record.files
+            for record in (self.records.values() if paths else ())
+            if record.files and (record.path in paths or record.path.startswith(inside))
+        ]
+
+    def encode(self, value: object, what: str) -> str:
+        """The JSON text of a value without secrets."""
+        return self.masker.mask_json(encode(value, what))
+
+    def shown(self, inputs: str) -> str:
+        """Inputs as the record shows them: without secrets, and only their size if they are large."""
+        return self.masker.mask_json(inputs) if len(inputs) <= APART_SIZE else encode({"size": len(inputs)})

@@ -1,0 +1,68 @@
+"""Threads for user code: reused, daemonic, and interruptible from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import cache
+from queue import SimpleQueue
+
+from stepwell.errors import Interrupted
+
+DEBUGGERS = ("pdb", "bdb", "_pydevd_bundle", "pydevd")
+"""Modules whose frames on a thread's stack show that a person is looking at it."""
+
+
+class Threads:
+    """Runs functions on daemon threads; an idle thread is used again, so that a hand-over costs microseconds.
+
+    Not `concurrent.futures`: its threads are joined when the interpreter exits, so that one stuck call in user
+    code would keep the process alive for ever.
+    """
+
+    def __init__(self) -> None:
+        self._idle: list[SimpleQueue[Callable[[], None]]] = []
+        self._lock = threading.Lock()
+
+    def run(self, function: Callable[[], None]) -> None:
+        """Run it on some thread, soon; it must not raise."""
+        with self._lock:
+            inbox = self._idle.pop() if self._idle else None
+        if inbox is None:
+            inbox = SimpleQueue()
+            threading.Thread(target=self._serve, args=(inbox,), name="stepwell-step", daemon=True).start()
+        inbox.put(function)
+
+    def _serve(self, inbox: SimpleQueue[Callable[[], None]]) -> None:
+        while True:
+            inbox.get()()
+            with self._lock:
+                self._idle.append(inbox)
+
+
+@cache
+def shared_loop() -> asyncio.AbstractEventLoop:
+    """The event loop on which every async action of this process runs; its daemon thread starts with the first use."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="stepwell-loop", daemon=True).start()
+    return loop
+
+
+def raise_in(thread: int, error: type[Interrupted]) -> None:
+    """Raise an exception in another thread, at its next Python instruction (CPython's `PyThreadState_SetAsyncExc`)."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
+
+
+def is_debugged(thread: int) -> bool:
+    """Whether a debugger holds this thread, so that its time limit should pause."""
+    return any(name.split(".")[0] in DEBUGGERS for name in _modules(thread))
+
+
+def _modules(thread: int) -> Iterator[str]:
+    frame = sys._current_frames().get(thread)
+    while frame is not None:
+        yield frame.f_globals.get("__name__", "")
+        frame = frame.f_back

@@ -1,0 +1,225 @@
+"""The protocols between the engine and the outside: stores, queues, files, and what an action sees."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from stepwell.task import Error, Event, NewEvent, NewTask, Page, Status, StepRecord, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to run a task: its `token` is named in every write. `now` is the store's time of the claim."""
+
+    task: Task
+    token: str
+    definition_text: str
+    steps: Sequence[StepRecord]
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one round trip writes.
+
+    `steps` replace their records by path (those with status `running` announce an attempt). `undoing` allows
+    announcements although a cancel was requested. `progress` replaces the task's progress if given.
+    """
+
+    steps: Sequence[StepRecord] = ()
+    events: Sequence[NewEvent] = ()
+    progress: Mapping[str, Any] | None = None
+    undoing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The store's answer to a commit. `now` is its time. `cancelled`: a cancel was requested, and unless
+    `undoing` the announcements of this commit were not written: do not start them."""
+
+    now: float
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The answer to a renewal: whether the claim is `held` still, and whether a cancel was requested."""
+
+    held: bool
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    """Which tasks a list shows; None is any."""
+
+    status: Status | None = None
+    workflow_id: str | None = None
+    queue: str | None = None
+    external_id: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class TaskStore(Protocol):
+    """Where tasks, steps and events live. Each call is atomic; times are seconds by the store's own clock.
+
+    Guarded calls name the task and the claim's token, and raise `ClaimLost` if that is not the task's claim
+    now. A repeat of a guarded call that was already done (its reply was lost) does nothing and answers again.
+    An illegal move of the state machine raises `Conflict`, an unknown task `NotFound`.
+    """
+
+    def create(self, new: NewTask) -> tuple[Task, bool]:
+        """Create a task, `queued` or (delayed) `pending`; the same id or idempotency key again answers the first
+        task and False; the same key for another workflow or other variables raises `Conflict`."""
+
+    def claim(self, task_id: str, token: str, worker: str) -> Claim | None:
+        """Make a queued task `running` under this token; None if it cannot be claimed (any more)."""
+
+    def commit(self, task_id: str, token: str, commit: Commit) -> Receipt:
+        """Guarded: write step records and events; an ended step among them sets `crashes` to 0."""
+
+    def finish(
+        self, task_id: str, token: str, commit: Commit, status: Status, outputs: str | None, error: Error | None
+    ) -> Task:
+        """Guarded: commit, and end the task as `completed`, `failed` or `cancelled`."""
+
+    def suspend(self, task_id: str, token: str, commit: Commit, pause: float, error: Error | None) -> Task:
+        """Guarded: commit, and make the task `waiting` for `pause` seconds before it is retried: `attempt` and
+        `retry_count` grow by one, `error` tells why, the claim ends."""
+
+    def release(self, task_id: str, token: str, commit: Commit) -> Task:
+        """Guarded: commit, and hand the task back: `queued`, nothing counted, the claim ends."""
+
+    def renew(self, claims: Mapping[str, str]) -> dict[str, Lease]:
+        """Extend the leases of these tasks (id → token), also expired ones that nobody took yet."""
+
+    def reap(self, grace: bool = False) -> list[Task]:
+        """Make running tasks whose lease is over `queued` (or `failed`, code `worker_lost`, after three crashes
+        without a newly committed step) and answer them; with `grace` only give them a new lease."""
+
+    def wake(self) -> list[Task]:
+        """Make pending and waiting tasks that are due `queued` and answer them (at most 1000 a call)."""
+
+    def due_in(self) -> float | None:
+        """Seconds until the next pending or waiting task is due (0 if one is); None if there is none."""
+
+    def queued(self, older_than: float) -> list[Task]:
+        """Up to 1000 tasks that have been `queued` for so many seconds, oldest first, for ringing again."""
+
+    def cancel(self, task_id: str, force: bool = False) -> Task:
+        """Cancel a task: at once where nothing runs and nothing is to be undone; otherwise note the request (and
+        queue it again if it waits); a running one raises `Conflict` unless `force`."""
+
+    def retry(self, task_id: str, reset: Iterable[str]) -> Task:
+        """Queue an ended task again with `attempt` one more, the records of these paths `pending` again."""
+
+    def get(self, task_id: str) -> Task:
+        """The task's record."""
+
+    def list(self, only: TaskFilter, limit: int = 50, cursor: str | None = None) -> Page[Task]:
+        """A page of tasks, newest first."""
+
+    def steps(self, task_id: str, limit: int | None = None, cursor: str | None = None) -> Page[StepRecord]:
+        """A page of step records in order of the definition; all of them without a limit."""
+
+    def events(self, task_id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        """Events with an id greater than `after`, oldest first."""
+
+    def value(self, task_id: str, key: str) -> str:
+        """The JSON text of a value stored apart: `variables`, `outputs`, or `output:<step path>`."""
+
+    def definition(self, definition: str) -> str:
+        """The snapshot with this hash."""
+
+    def counts(self) -> Mapping[str, Mapping[str, int]]:
+        """Per queue: tasks per status, ended totals (`completed_total`, `failed_total`, `timeout_total`,
+        `cancelled_total`, `retried_total`); kept as counters, without scans."""
+
+    def purge(self, older_than: float, limit: int = 1000) -> int:
+        """Remove up to `limit` tasks that ended more than so many seconds ago, with all that belongs to them, and
+        definitions that no task refers to; answers how many tasks went."""
+
+    def now(self) -> float:
+        """The store's time."""
+
+    def ping(self) -> None:
+        """Raise `Unavailable` if the store does not answer."""
+
+    def close(self) -> None:
+        """Give back connections."""
+
+
+class Queue(Protocol):
+    """Rings for tasks; the store holds the truth, so a bell that is lost or rung twice harms nothing."""
+
+    def admit(self, count: int = 1) -> None:
+        """Reserve room for so many tasks; raises `QueueFull` if there is none."""
+
+    def forgo(self, count: int = 1) -> None:
+        """Give reserved room back."""
+
+    def ring(self, task: Task, admitted: bool = False) -> None:
+        """Have the task run by whoever serves its queue, by priority; `admitted` uses reserved room."""
+
+    def remove(self, task_id: str) -> None:
+        """Ring no more for a task that was cancelled before it ran."""
+
+    def ahead(self, task: Task) -> int:
+        """How many tasks will start before this one."""
+
+    def stats(self) -> Mapping[str, Any]:
+        """`running`, `queue_size`, `max_workers`, `max_queue_size`, `is_running`."""
+
+
+class FileStore(Protocol):
+    """Where files of steps and uploads live, by content: a file's `sha256` is its name."""
+
+    def put(self, source: Path) -> Mapping[str, Any]:
+        """Keep a file; answers `{size, sha256}`."""
+
+    def fetch(self, sha256: str, target: Path) -> None:
+        """Write a kept file to `target`; raises `NotFound`."""
+
+    def remove(self, sha256: str) -> None:
+        """Forget a file; nothing happens if there is none."""
+
+
+class Context(Protocol):
+    """What an action is given besides its inputs.
+
+    `path` names the step within the task; `attempt` counts from 1; `idempotency_key` stays the same over all
+    attempts of this step and item. `work_folder` is this attempt's own and is gone afterwards. `secrets` maps
+    the names that the step may read to their values.
+    """
+
+    task_id: str
+    step_id: str | None
+    path: str
+    attempt: int
+    idempotency_key: str
+    logger: logging.LoggerAdapter[logging.Logger]
+    secrets: Mapping[str, str]
+
+    @property
+    def work_folder(self) -> Path:
+        """The folder of this attempt."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the action should stop: its task was cancelled or its time is over."""
+
+    def progress(
+        self,
+        *,
+        percent: float | None = None,
+        stage: str | None = None,
+        message: str | None = None,
+        filename: str | None = None,
+        current_bytes: int | None = None,
+        total_bytes: int | None = None,
+    ) -> None:
+        """Report how far it is; what is left out stays as it was. Cheap: written at most five times a second."""

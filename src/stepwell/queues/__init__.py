@@ -1,0 +1,1 @@
+"""Queues ring for tasks that are to be run; the store holds the truth."""

@@ -1,0 +1,267 @@
+"""Everything that a caller can ask: submit, cancel, retry, get, list, statistics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from stepwell import variables
+from stepwell.errors import Conflict, FieldProblem, InvalidInput, NotFound, StepwellError
+from stepwell.ids import new_task_id
+from stepwell.loader import Catalog, Definition
+from stepwell.plan import compile_definition, downstream
+from stepwell.ports import Queue, TaskFilter, TaskStore
+from stepwell.secrets import Cipher
+from stepwell.settings import priority_level
+from stepwell.task import Apart, Event, NewTask, Page, Status, StepRecord, Stored, Task
+from stepwell.values import decode, encode, seconds
+from stepwell.workflow import has_expression
+
+ENDINGS = ("completed", "failed", "cancelled", "timeout")
+
+HIDDEN = "***"
+"""What is shown in place of a secret."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What a caller may say about a task; None is the workflow's word, or the setting's.
+
+    `delay` and `timeout` are in seconds or text like `5m`, `run_at` is in seconds since 1970.
+    """
+
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    priority: str | int | None = None
+    queue: str | None = None
+    timeout: str | float | None = None
+    max_retries: int | None = None
+    delay: str | float = 0.0
+    run_at: float | None = None
+    external_id: str | None = None
+    idempotency_key: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    trigger: Mapping[str, Any] = field(default_factory=lambda: {"kind": "manual"})
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What holds if neither the caller nor the workflow says otherwise."""
+
+    timeout: float = 3600.0
+    max_retries: int = 0
+    priority_scale: int = 4
+
+
+class Service:
+    """The callers' side of the store; it never runs a step itself."""
+
+    def __init__(
+        self,
+        store: TaskStore,
+        queue: Queue,
+        catalog: Catalog,
+        cipher: Cipher,
+        defaults: Defaults,
+        tell_run: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`tell_run` is called with the id of a task whose cancel was requested, in case it runs in this process."""
+        self.catalog = catalog
+        self._store, self._queue, self._cipher, self._defaults = store, queue, cipher, defaults
+        self._tell_run = tell_run
+
+    # -- to act ------------------------------------------------------------------------------------------------------
+
+    def submit(self, definition: Definition, submission: Submission) -> Task:
+        """Create a task and ring for it; with an idempotency key used before, the first task.
+
+        Raises `InvalidInput` for what does not fit, `QueueFull`, and `Conflict` for a key of another request.
+        """
+        return self.submit_many(definition, [submission])[0]
+
+    def submit_many(self, definition: Definition, submissions: Sequence[Submission]) -> list[Task]:
+        """Create many tasks of one workflow: all are checked, and room for all is reserved, before any is made."""
+        new = [self._new_task(definition, submission) for submission in submissions]
+        self._queue.admit(len(new))
+        return [self._create(task) for task in new]
+
+    def cancel(self, task_id: str, force: bool = False) -> Task:
+        """Cancel a task; one that runs only with `force`. Raises `Conflict` with its status."""
+        before = self._store.get(task_id)
+        task = self._store.cancel(task_id, force)
+        if task.status is Status.QUEUED and before.status is not Status.QUEUED:
+            self._queue.ring(task)
+        elif task.status is Status.CANCELLED:
+            self._queue.remove(task_id)
+        self._tell_run(task_id)
+        return task
+
+    def retry(self, task_id: str, from_step: str | None = None) -> Task:
+        """Run an ended task again, from what failed, or from a step and all that comes after it."""
+        task = self._store.get(task_id)
+        reset = self._from(task, from_step) if from_step else ()
+        self._queue.admit()
+        try:
+            task = self._store.retry(task_id, reset)
+        except (Conflict, NotFound):
+            self._queue.forgo()
+            raise
+        self._queue.ring(task, admitted=True)
+        return task
+
+    # -- to read -----------------------------------------------------------------------------------------------------
+
+    def get(self, task_id: str) -> Task:
+        """A task's record. Raises `NotFound`."""
+        return self._store.get(task_id)
+
+    def wait(self, task_id: str, timeout: float, until: Callable[[Task], bool] = lambda task: task.ended) -> Task:
+        """The record once the task has ended, or as it is after `timeout` seconds."""
+        deadline, pause = time.monotonic() + timeout, 0.005
+        while not until(task := self._store.get(task_id)) and time.monotonic() < deadline:
+            time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+            pause = min(pause * 1.5, 0.25)
+        return task
+
+    def tasks(self, only: TaskFilter, limit: int = 50, cursor: str | None = None) -> Page[Task]:
+        """A page of tasks, newest first."""
+        return self._store.list(only, limit, cursor)
+
+    def steps(self, task_id: str, limit: int | None = None, cursor: str | None = None) -> Page[StepRecord]:
+        """A page of a task's steps, in order of the definition."""
+        return self._store.steps(task_id, limit, cursor)
+
+    def events(self, task_id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        """A task's events after the one with this id."""
+        return self._store.events(task_id, after, limit)
+
+    def variables(self, task: Task) -> Mapping[str, Any]:
+        """A task's variables, secrets hidden."""
+        values = self._value(task.task_id, task.variables, "variables") or {}
+        declared = compile_definition(self._store.definition(task.definition)).workflow.variables
+        return variables.replace_secrets(declared, values, lambda _: HIDDEN)
+
+    def outputs(self, task: Task) -> Any:
+        """A task's outputs; null before it has completed."""
+        return self._value(task.task_id, task.outputs, "outputs")
+
+    def output(self, task_id: str, record: StepRecord) -> Any:
+        """A step's output."""
+        return self._value(task_id, record.output, f"output:{record.path}")
+
+    def ahead(self, task: Task) -> int:
+        """How many tasks start before this one."""
+        return self._queue.ahead(task)
+
+    def stats(self) -> Mapping[str, Any]:
+        """Counts of all queues and of this process's pool, by the names of the API."""
+        counts, pool = self._store.counts(), self._queue.stats()
+        totals = [sum(queue.get(f"{kind}_total", 0) for queue in counts.values()) for kind in ENDINGS]
+        success, failed, cancelled, timeout = totals
+        return {
+            "enabled": False,
+            "queues": {name: _queue_stats(queue) for name, queue in counts.items()},
+            "total_processed": success + failed + cancelled,
+            "total_success": success,
+            "total_failed": failed,
+            "total_timeout": timeout,
+            **pool,
+        }
+
+    def ping(self) -> None:
+        """Raises `Unavailable` if the store does not answer."""
+        self._store.ping()
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _create(self, new: NewTask) -> Task:
+        try:
+            task, created = self._store.create(new)
+        except StepwellError:
+            self._queue.forgo()
+            raise
+        if created and task.status is Status.QUEUED:
+            self._queue.ring(task, admitted=True)
+        else:
+            self._queue.forgo()
+        return task
+
+    def _new_task(self, definition: Definition, given: Submission) -> NewTask:
+        workflow = definition.workflow
+        values = variables.check(workflow.variables, given.variables)
+        kept = variables.replace_secrets(workflow.variables, values, self._cipher.encrypt)
+        return NewTask(
+            task_id=new_task_id(),
+            workflow_id=definition.workflow_id,
+            definition=definition.hash,
+            definition_text=definition.text,
+            queue=given.queue or workflow.queue,
+            priority=self._priority(given.priority if given.priority is not None else workflow.priority),
+            variables=encode(kept, "variables"),
+            timeout=self._timeout(given, definition, values),
+            max_retries=_first(given.max_retries, workflow.max_retries, self._defaults.max_retries),
+            undo=bool(workflow.on_cancel or workflow.finally_),
+            delay=_seconds("delay", given.delay),
+            run_at=given.run_at,
+            external_id=given.external_id,
+            idempotency_key=given.idempotency_key,
+            labels={**workflow.labels, **given.labels},
+            trigger=given.trigger,
+        )
+
+    def _priority(self, given: str | int) -> int:
+        try:
+            return priority_level(given, self._defaults.priority_scale)
+        except ValueError as error:
+            raise InvalidInput([FieldProblem("priority", str(error))]) from error
+
+    def _timeout(self, given: Submission, definition: Definition, values: Mapping[str, Any]) -> float:
+        timeout = _first(given.timeout, definition.workflow.timeout, self._defaults.timeout)
+        if has_expression(timeout):
+            template = compile_definition(definition.text).timeout
+            timeout = template({"variables": values}) if template else self._defaults.timeout
+        return _seconds("timeout", timeout)
+
+    def _from(self, task: Task, from_step: str) -> Sequence[str]:
+        plan = compile_definition(self._store.definition(task.definition))
+        records = self._store.steps(task.task_id).items
+        known = {record.path for record in records}
+        return downstream(plan, from_step if from_step in known else _path_of(from_step, records))
+
+    def _value(self, task_id: str, stored: Stored | None, key: str) -> Any:
+        if stored is None:
+            return None
+        return decode(self._store.value(task_id, key) if isinstance(stored, Apart) else stored)
+
+
+def _queue_stats(counts: Mapping[str, int]) -> dict[str, int]:
+    return {
+        "queue_length": counts.get("queued", 0),
+        "running": counts.get("running", 0),
+        "delayed": counts.get("pending", 0),
+        "waiting": counts.get("waiting", 0),
+        **{f"total_{kind}": counts.get(f"{kind}_total", 0) for kind in (*ENDINGS, "retried")},
+    }
+
+
+def _first(*values: Any) -> Any:
+    return next(value for value in values if value is not None)
+
+
+def _seconds(name: str, value: Any) -> float:
+    try:
+        return seconds(value)
+    except ValueError as error:
+        raise InvalidInput([FieldProblem(name, str(error))]) from error
+
+
+def _path_of(step_id: str, records: Sequence[StepRecord]) -> str:
+    """The path of the step with this id. Raises `NotFound`, and `InvalidInput` if it is ambiguous."""
+    paths = [record.path for record in records if record.id == step_id and "[" not in record.path.rpartition("/")[2]]
+    if not paths:
+        raise NotFound("step", step_id, [record.id or record.path for record in records])
+    if len(paths) > 1:
+        message = f"{step_id!r} ran in several places, name one: {', '.join(paths[:5])}"
+        raise InvalidInput([FieldProblem("from_step", message)])
+    return paths[0]

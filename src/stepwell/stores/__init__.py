@@ -1,0 +1,1 @@
+"""Where tasks and files live: in memory, in SQL databases, in folders."""

@@ -1,0 +1,156 @@
+"""What all stores share: JSON forms of records, values set apart, cursors, and checks of what callers send."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from stepwell.errors import FieldProblem, InvalidInput
+from stepwell.task import Apart, Attempt, Error, NewEvent, NewTask, StepRecord, StepStatus, Stored
+from stepwell.values import APART_SIZE
+
+_COMPACT = json.JSONEncoder(separators=(",", ":"), check_circular=False)
+
+
+def to_json(value: object) -> str:
+    """Compact ASCII JSON, so that NUL and lone surrogates reach no column as themselves."""
+    return _COMPACT.encode(value)
+
+
+def copied(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping as it comes back from JSON, so that nobody shares what the store keeps."""
+    return json.loads(to_json(value)) if value else {}
+
+
+def output_key(path: str) -> str:
+    """The key under which `TaskStore.value` reads a step's output."""
+    return f"output:{path}"
+
+
+def set_apart(text: str | None) -> Stored | None:
+    """The text itself, or the mark that it has to be stored apart."""
+    if text is None or len(text) * 4 <= APART_SIZE:
+        return text
+    size = len(text) if text.isascii() else len(text.encode())
+    return Apart(size) if size > APART_SIZE else text
+
+
+def split_output(record: StepRecord) -> tuple[StepRecord, str | None]:
+    """The record as it is kept, and its output's text if that is to be stored apart."""
+    if not isinstance(record.output, str):
+        return record, None
+    kept = set_apart(record.output)
+    return (record, None) if kept is record.output else (replace(record, output=kept), record.output)
+
+
+def error_to_json(error: Error | None) -> str | None:
+    """An error as text; all of it, unlike `Error.as_json`, which is for people."""
+    return None if error is None else to_json(asdict(error))
+
+
+def error_from_json(text: str | None) -> Error | None:
+    """The inverse of `error_to_json`."""
+    return None if text is None else Error(**json.loads(text))
+
+
+def step_to_json(record: StepRecord) -> str:
+    """What a row keeps of a step besides its path, position, status and output; defaults are left out."""
+    form: dict[str, Any] = {
+        "kind": record.kind,
+        "attempts": record.attempts,
+        "tries": record.tries,
+        "started_at": record.started_at,
+        "completed_at": record.completed_at,
+    }
+    optional = {
+        "id": record.id,
+        "inputs": record.inputs,
+        "error": record.error and asdict(record.error),
+        "tolerated": record.tolerated,
+        "failures": record.failures,
+        "files": record.files,
+        "history": [_attempt_form(attempt) for attempt in record.history],
+    }
+    form.update((key, value) for key, value in optional.items() if value)
+    return to_json(form)
+
+
+def step_from_json(path: str, position: str, status: str, form: str, output: Stored | None) -> StepRecord:
+    """The inverse of `step_to_json`."""
+    fields = json.loads(form)
+    fields["error"] = _error_from(fields.get("error"))
+    fields["failures"] = tuple(fields.get("failures", ()))
+    fields["history"] = tuple(
+        Attempt(**{**attempt, "error": _error_from(attempt.get("error"))}) for attempt in fields.get("history", ())
+    )
+    return StepRecord(path=path, position=position, status=StepStatus(status), output=output, **fields)
+
+
+def encode_cursor(*parts: str) -> str:
+    """An opaque text that stands for the last row of a page."""
+    return base64.urlsafe_b64encode(to_json(parts).encode()).decode()
+
+
+def decode_cursor(cursor: str, count: int) -> list[str]:
+    """The `count` parts of a cursor; raises `InvalidInput` for a text that `encode_cursor` never gave."""
+    try:
+        parts = json.loads(base64.b64decode(cursor, altchars="-_", validate=True))
+    except (binascii.Error, ValueError):
+        parts = None
+    if not (isinstance(parts, list) and len(parts) == count and all(isinstance(part, str) for part in parts)):
+        raise InvalidInput([FieldProblem("cursor", f"{cursor!r} is none that a list answered: leave it out to begin")])
+    check_text(("cursor", part) for part in parts)
+    return parts
+
+
+def own(new: NewTask) -> NewTask:
+    """The request with mappings of its own; raises `InvalidInput` for names that no database can hold as text."""
+    named = {
+        "task_id": new.task_id,
+        "workflow_id": new.workflow_id,
+        "queue": new.queue,
+        "external_id": new.external_id,
+        "idempotency_key": new.idempotency_key,
+        "definition_text": new.definition_text,
+    }
+    check_text([*named.items(), *((f"labels.{name}", f"{name}{value}") for name, value in new.labels.items())])
+    return replace(new, labels=copied(new.labels), trigger=copied(new.trigger))
+
+
+def check_text(fields: Iterable[tuple[str, str | None]]) -> None:
+    """Raise `InvalidInput` that names every text with a NUL or half of a surrogate pair in it."""
+    message = "holds a NUL or half of a surrogate pair, which is no text"
+    if problems := [FieldProblem(name, message) for name, text in fields if text and not _is_text(text)]:
+        raise InvalidInput(problems)
+
+
+def plain_event(event: NewEvent) -> NewEvent:
+    """The event with data of its own."""
+    return NewEvent(event.kind, event.path, copied(event.data))
+
+
+def _is_text(text: str) -> bool:
+    if "\0" in text:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _attempt_form(attempt: Attempt) -> dict[str, Any]:
+    form: dict[str, Any] = {"number": attempt.number, "started_at": attempt.started_at, "worker": attempt.worker}
+    if attempt.completed_at is not None:
+        form["completed_at"] = attempt.completed_at
+    if attempt.error is not None:
+        form["error"] = asdict(attempt.error)
+    return form
+
+
+def _error_from(form: dict[str, Any] | None) -> Error | None:
+    return None if form is None else Error(**form)

@@ -1,0 +1,5 @@
+"""A task store in SQLite or PostgreSQL."""
+
+from stepwell.stores.sql.store import SqlStore
+
+__all__ = ["SqlStore"]

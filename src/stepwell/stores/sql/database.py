@@ -1,0 +1,226 @@
+"""One database: its connections, its transactions, its clock, and its errors in our words.
+
+The store's statements are built with SQLAlchemy Core, compiled to text once, and run on the driver's own cursor:
+SQLAlchemy's execution costs more per statement than SQLite's work on it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import sqlalchemy as sa
+from sqlalchemy.pool import QueuePool
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from stepwell.errors import FieldProblem, InvalidInput, SettingsError, Unavailable
+from stepwell.stores.sql.schema import migrate
+
+T = TypeVar("T")
+Params = Mapping[str, Any]
+Row = Sequence[Any]
+
+BUSY_SECONDS = 10.0
+"""How long a writer waits for the other processes that write to the same SQLite file."""
+
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={int(BUSY_SECONDS * 1000)}")
+_SERIALIZATION_FAILURES = {"40001", "40P01"}
+
+
+class TryAgain(Unavailable):
+    """The transaction had no effect, and may succeed when it is run again."""
+
+
+class Session:
+    """A transaction on the driver's cursor. `clock` gives its time, or the database itself."""
+
+    def __init__(self, cursor: Any, clock: Callable[[], float] | None) -> None:
+        self._cursor = cursor
+        self._clock = clock
+
+    def now(self) -> float:
+        """Seconds since 1970 by the store's clock."""
+        if self._clock is not None:
+            return self._clock()
+        return float(self.rows("SELECT extract(epoch FROM clock_timestamp())", {})[0][0])
+
+    def time_params(self) -> Params:
+        """The parameter `now` of statements that do not take the time from the database."""
+        return {} if self._clock is None else {"now": self._clock()}
+
+    def rows(self, statement: str, params: Params) -> list[Row]:
+        """Run a statement that answers rows."""
+        self._cursor.execute(statement, params)
+        return self._cursor.fetchall()  # type: ignore[no-any-return]
+
+    def row(self, statement: str, params: Params) -> Row | None:
+        """Run a statement that answers one row or none."""
+        found = self.rows(statement, params)
+        return found[0] if found else None
+
+    def do(self, statement: str, params: Params) -> int:
+        """Run a statement that changes rows; answers how many."""
+        self._cursor.execute(statement, params)
+        return self._cursor.rowcount  # type: ignore[no-any-return]
+
+    def do_many(self, statement: str, params: Sequence[Params]) -> int:
+        """Run a statement that changes rows for each of the parameters; answers how many."""
+        if not params:
+            return 0
+        self._cursor.executemany(statement, params)
+        return self._cursor.rowcount  # type: ignore[no-any-return]
+
+
+class Database:
+    """SQLite or PostgreSQL behind a pool of connections. `clock` stands in for the database's own time."""
+
+    def __init__(self, url: str, clock: Callable[[], float] | None, connections: int) -> None:
+        self.engine = _engine(url, connections)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self.name = self.engine.url.render_as_string(hide_password=True)
+        self.clock = time.time if clock is None and self.is_sqlite else clock
+        self._driver = self.engine.dialect.loaded_dbapi
+        # Threads of this process take turns in memory: SQLite's own waiting sleeps, and is not fair.
+        self._turn = threading.Lock() if self.is_sqlite else nullcontext()
+        self._begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"
+        self._again = Retrying(
+            retry=retry_if_exception_type(TryAgain),
+            stop=stop_after_attempt(5),
+            wait=wait_random_exponential(0.02, max=0.5),
+            reraise=True,
+        )
+        self._again(self._migrate)
+
+    def write(self, work: Callable[[Session], T]) -> T:
+        """Run `work` in a transaction; again if the database had to give it up without effect."""
+        try:
+            return self._transact(work)
+        except TryAgain:
+            return cast(T, self._again(self._transact, work))
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        """Run `work`, whose statements see what is committed at their time."""
+        try:
+            return self._look(work)
+        except TryAgain:
+            return cast(T, self._again(self._look, work))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.engine.dispose()
+
+    def _transact(self, work: Callable[[Session], T]) -> T:
+        with self._turn, self._translated(), self._cursor() as cursor:
+            cursor.execute(self._begin)
+            result = work(Session(cursor, self.clock))
+            cursor.execute("COMMIT")
+            return result
+
+    def _look(self, work: Callable[[Session], T]) -> T:
+        with self._translated(), self._cursor() as cursor:
+            return work(Session(cursor, self.clock))
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Any]:
+        connection = self.engine.raw_connection()
+        try:
+            yield connection.cursor()
+        except BaseException:
+            self._roll_back(connection)
+            raise
+        finally:
+            connection.close()
+
+    def _roll_back(self, connection: sa.PoolProxiedConnection) -> None:
+        try:
+            connection.rollback()
+        except self._driver.Error:
+            connection.invalidate()
+            self.engine.dispose()  # what broke this connection has broken those that wait in the pool
+
+    def _migrate(self) -> None:
+        with self._translated(), self.engine.connect() as connection:
+            migrate(connection)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            raise self._in_our_words(error.orig or error) from error
+        except (sa.exc.SQLAlchemyError, self._driver.Error, UnicodeEncodeError) as error:
+            raise self._in_our_words(error) from error
+
+    def _in_our_words(self, error: BaseException) -> Exception:
+        message = f"the database {self.name} cannot be used: {str(error).strip() or type(error).__name__}"
+        if isinstance(error, self._driver.DataError | UnicodeEncodeError):
+            return InvalidInput([FieldProblem("text", f"the database cannot hold this: {error}")])
+        if isinstance(error, self._driver.IntegrityError) or _may_pass(error):
+            return TryAgain(message)
+        return Unavailable(message)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether the transaction was given up without effect for a reason that goes away."""
+    if isinstance(error, sqlite3.OperationalError):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+    return getattr(error, "sqlstate", None) in _SERIALIZATION_FAILURES
+
+
+def _engine(url: str, connections: int) -> sa.Engine:
+    try:
+        parsed = sa.make_url(url.replace("postgres://", "postgresql://", 1))
+    except sa.exc.ArgumentError as error:
+        raise SettingsError(f"DATABASE_URL is no URL of a database: {error}") from error
+    kind = parsed.get_backend_name()
+    if kind == "sqlite":
+        return _sqlite(parsed, connections)
+    if kind != "postgresql":
+        raise SettingsError(f"DATABASE_URL names a {kind} database: use sqlite:///… or postgresql://…")
+    try:
+        engine = sa.create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            pool_size=connections,
+            max_overflow=0,
+            pool_use_lifo=True,
+            pool_reset_on_return=None,
+            connect_args={"connect_timeout": 10},
+        )
+    except ModuleNotFoundError as error:
+        raise SettingsError("PostgreSQL needs a driver: pip install 'stepwell[postgres]'") from error
+    sa.event.listen(engine, "connect", _set_up_postgres)
+    return engine
+
+
+def _sqlite(url: sa.URL, connections: int) -> sa.Engine:
+    if not url.database or url.database == ":memory:":
+        raise SettingsError("DATABASE_URL names an SQLite database without a file: use sqlite:///path/to/stepwell.db")
+    with suppress(FileExistsError):
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(
+        url,
+        paramstyle="named",
+        poolclass=QueuePool,
+        pool_size=connections,
+        max_overflow=0,
+        pool_use_lifo=True,
+        pool_reset_on_return=None,
+        connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
+    )
+    sa.event.listen(engine, "connect", _set_up_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    connection.isolation_level = None  # else sqlite3 begins transactions by itself, and never IMMEDIATE ones
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _set_up_postgres(connection: Any, _: object) -> None:
+    connection.autocommit = True  # transactions are begun in words, as with SQLite

@@ -1,0 +1,173 @@
+"""The tables of the SQL store, and how an older database becomes one of this version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+
+from stepwell.errors import SettingsError
+
+VERSION = 1
+"""The version of these tables. Whoever changes them raises it and adds a migration to it."""
+
+MIGRATIONS: Mapping[int, Sequence[str]] = {}
+"""Version → the statements that lead to it from the version before. New databases are made by `TABLES` alone."""
+
+_MIGRATION_LOCK = 7_301_994_422
+_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")  # sorts by code point, as SQLite and Python do
+TABLES = sa.MetaData()
+
+versions = sa.Table("schema_version", TABLES, sa.Column("version", sa.Integer, primary_key=True, autoincrement=False))
+
+definitions = sa.Table(
+    "definitions",
+    TABLES,
+    sa.Column("definition", _TEXT, primary_key=True),
+    sa.Column("text", _TEXT, nullable=False),
+)
+
+tasks = sa.Table(
+    "tasks",
+    TABLES,
+    sa.Column("task_id", _TEXT, primary_key=True),
+    sa.Column("workflow_id", _TEXT, nullable=False),
+    sa.Column("definition", _TEXT, sa.ForeignKey(definitions.c.definition), nullable=False),
+    sa.Column("status", _TEXT, nullable=False),
+    sa.Column("queue", _TEXT, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("variables", _TEXT),
+    sa.Column("variables_size", sa.Integer, comment="bytes, if they are stored apart"),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("updated_at", sa.Double, nullable=False),
+    sa.Column("timeout", sa.Double, nullable=False),
+    sa.Column("max_retries", sa.Integer, nullable=False),
+    sa.Column("started_at", sa.Double),
+    sa.Column("completed_at", sa.Double),
+    sa.Column(
+        "due", sa.Double, comment="queued: since when; running: end of the lease; asleep: wakes; ended: when it ended"
+    ),
+    sa.Column("ran_for", sa.Double, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("retry_count", sa.Integer, nullable=False),
+    sa.Column("crashes", sa.Integer, nullable=False),
+    sa.Column("undo", sa.Integer, nullable=False),
+    sa.Column("cancel_requested", sa.Integer, nullable=False),
+    sa.Column("worker", _TEXT),
+    sa.Column("outputs", _TEXT),
+    sa.Column("outputs_size", sa.Integer, comment="bytes, if they are stored apart"),
+    sa.Column("error", _TEXT),
+    sa.Column("progress", _TEXT),
+    sa.Column("external_id", _TEXT),
+    sa.Column("idempotency_key", _TEXT, unique=True),
+    sa.Column("labels", _TEXT, nullable=False),
+    sa.Column("trigger", _TEXT, nullable=False),
+    sa.Column("format", sa.Integer, nullable=False),
+    sa.Column("token", _TEXT, comment="of the claim that holds now"),
+    sa.Column("released", _TEXT, comment="call:token that ended the last claim, so that a repeat is known"),
+    sa.Column("claimed_at", sa.Double),
+    sa.Column("last_event", sa.Integer, nullable=False),
+    sa.Index("tasks_by_due", "status", "due"),
+    sa.Index("tasks_by_status", "status", "task_id"),
+    sa.Index("tasks_by_workflow", "workflow_id", "task_id"),
+    sa.Index("tasks_by_queue", "queue", "task_id"),
+    sa.Index("tasks_by_external_id", "external_id", "task_id"),
+    sa.Index("tasks_by_definition", "definition"),
+)
+
+labels = sa.Table(
+    "labels",
+    TABLES,
+    sa.Column("task_id", _TEXT, primary_key=True),
+    sa.Column("name", _TEXT, primary_key=True),
+    sa.Column("value", _TEXT, nullable=False),
+    sa.Index("labels_by_value", "name", "value", "task_id"),
+    sqlite_with_rowid=False,
+)
+
+steps = sa.Table(
+    "steps",
+    TABLES,
+    sa.Column("task_id", _TEXT, primary_key=True),
+    sa.Column("path", _TEXT, primary_key=True),
+    sa.Column("position", _TEXT, nullable=False),
+    sa.Column("status", _TEXT, nullable=False),
+    sa.Column("record", _TEXT, nullable=False, comment="the other fields, as JSON"),
+    sa.Column("output", _TEXT),
+    sa.Column("output_size", sa.Integer, comment="bytes, if it is stored apart"),
+    sa.Index("steps_by_position", "task_id", "position", "path"),
+)
+
+large_values = sa.Table(
+    "large_values",
+    TABLES,
+    sa.Column("task_id", _TEXT, primary_key=True),
+    sa.Column("key", _TEXT, primary_key=True),
+    sa.Column("text", _TEXT, nullable=False),
+)
+
+events = sa.Table(
+    "events",
+    TABLES,
+    sa.Column("task_id", _TEXT, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("kind", _TEXT, nullable=False),
+    sa.Column("path", _TEXT),
+    sa.Column("data", _TEXT, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+counters = sa.Table(
+    "counters",
+    TABLES,
+    sa.Column("queue", _TEXT, primary_key=True),
+    sa.Column("name", _TEXT, primary_key=True),
+    sa.Column("shard", sa.Integer, primary_key=True, autoincrement=False, comment="spreads the locks of writers"),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+BELONGINGS = (labels, steps, large_values, events)
+"""The tables whose rows go with their task."""
+
+
+def migrate(
+    connection: sa.Connection, version: int = VERSION, migrations: Mapping[int, Sequence[str]] = MIGRATIONS
+) -> None:
+    """Bring the database to this version, in one transaction; processes that start at once take turns.
+
+    Raises `SettingsError` if a newer Stepwell has changed it already.
+    """
+    if _known_version(connection, version) == version:
+        return
+    _begin(connection)
+    found = _known_version(connection, version)
+    if found is None:
+        TABLES.create_all(connection)
+    for step in range(version if found is None else found, version):
+        for statement in migrations[step + 1]:
+            connection.exec_driver_sql(statement)
+    connection.execute(sa.delete(versions))
+    connection.execute(sa.insert(versions).values(version=version))
+    connection.commit()
+
+
+def _begin(connection: sa.Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.exec_driver_sql("BEGIN")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+
+
+def _known_version(connection: sa.Connection, newest: int) -> int | None:
+    if not sa.inspect(connection).has_table(versions.name):
+        return None
+    found: int = connection.execute(sa.select(versions.c.version)).scalar_one()
+    if found > newest:
+        raise SettingsError(
+            f"the database {connection.engine.url!r} has schema version {found}, but this Stepwell knows only"
+            f" {newest}: install the newer release, or set DATABASE_URL to another database"
+        )
+    return found

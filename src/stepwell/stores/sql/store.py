@@ -1,0 +1,211 @@
+"""The task store in SQL: every call is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from stepwell import lifecycle
+from stepwell.ports import Claim, Commit, Lease, Receipt, TaskFilter
+from stepwell.stores import records
+from stepwell.stores.sql import rows
+from stepwell.stores.sql.database import Database, Session
+from stepwell.stores.sql.schema import labels, tasks
+from stepwell.stores.sql.statements import statements
+from stepwell.stores.sql.transaction import Transaction
+from stepwell.task import Error, Event, NewTask, Page, Status, StepRecord, Task
+
+T = TypeVar("T")
+
+_POSTGRES_SHARDS = 16
+_ALL = 2**31 - 1
+
+
+class SqlStore:
+    """`TaskStore` in SQLite (`sqlite:///path`) or PostgreSQL (`postgresql://…`).
+
+    `clock` stands in for the store's time: by default this host's for SQLite, the server's for PostgreSQL. A
+    lease lasts `lease_seconds`; at most `connections` are open. Open one store per process, after a fork.
+
+    A commit whose step records are all stored as they are is a repeat: neither their events nor those that it
+    brings are told again. One without step records tells its events each time.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Callable[[], float] | None = None,
+        lease_seconds: float = 10.0,
+        connections: int = 5,
+    ) -> None:
+        self._db = Database(url, clock, connections)
+        self._sql = statements(self._db.is_sqlite, server_time=self._db.clock is None)
+        self._lease_seconds = lease_seconds
+        self._shards = 1 if self._db.is_sqlite else _POSTGRES_SHARDS
+
+    def create(self, new: NewTask) -> tuple[Task, bool]:
+        """See `TaskStore.create`."""
+        asked = records.own(new)
+        return self._write(lambda transaction: transaction.create(asked))
+
+    def claim(self, task_id: str, token: str, worker: str) -> Claim | None:
+        """See `TaskStore.claim`."""
+        return self._write(lambda transaction: transaction.claim(task_id, token, worker))
+
+    def commit(self, task_id: str, token: str, commit: Commit) -> Receipt:
+        """See `TaskStore.commit`."""
+        return self._write(lambda transaction: transaction.commit(task_id, token, commit))
+
+    def finish(
+        self, task_id: str, token: str, commit: Commit, status: Status, outputs: str | None, error: Error | None
+    ) -> Task:
+        """See `TaskStore.finish`."""
+        kept = records.set_apart(outputs)
+
+        def end(task: Task, now: float, ran: float) -> Task:
+            return lifecycle.finished(task, now, ran, status, kept, error)
+
+        def act(transaction: Transaction) -> Task:
+            task = transaction.end_claim("finish", task_id, token, commit, end)
+            if outputs is not None and kept is not outputs:
+                transaction.put_outputs(task_id, outputs)
+            return task
+
+        return self._write(act)
+
+    def suspend(self, task_id: str, token: str, commit: Commit, pause: float, error: Error | None) -> Task:
+        """See `TaskStore.suspend`."""
+
+        def sleep(task: Task, now: float, ran: float) -> Task:
+            return lifecycle.suspended(task, now, ran, pause, error)
+
+        return self._write(lambda transaction: transaction.end_claim("suspend", task_id, token, commit, sleep))
+
+    def release(self, task_id: str, token: str, commit: Commit) -> Task:
+        """See `TaskStore.release`."""
+        return self._write(
+            lambda transaction: transaction.end_claim("release", task_id, token, commit, lifecycle.handed_back)
+        )
+
+    def renew(self, claims: Mapping[str, str]) -> dict[str, Lease]:
+        """See `TaskStore.renew`."""
+        return self._write(lambda transaction: transaction.renew(claims)) if claims else {}
+
+    def reap(self, grace: bool = False) -> list[Task]:
+        """See `TaskStore.reap`."""
+        return self._write(lambda transaction: transaction.reap(grace))
+
+    def wake(self) -> list[Task]:
+        """See `TaskStore.wake`."""
+        return self._write(lambda transaction: transaction.wake())
+
+    def due_in(self) -> float | None:
+        """See `TaskStore.due_in`."""
+        return self._read(lambda transaction: transaction.due_in())
+
+    def queued(self, older_than: float) -> list[Task]:
+        """See `TaskStore.queued`."""
+        return self._read(lambda transaction: transaction.queued(older_than))
+
+    def cancel(self, task_id: str, force: bool = False) -> Task:
+        """See `TaskStore.cancel`."""
+        return self._write(lambda transaction: transaction.cancel(task_id, force))
+
+    def retry(self, task_id: str, reset: Iterable[str]) -> Task:
+        """See `TaskStore.retry`."""
+        paths = list(reset)
+        return self._write(lambda transaction: transaction.retry(task_id, paths))
+
+    def get(self, task_id: str) -> Task:
+        """See `TaskStore.get`."""
+        return self._read(lambda transaction: transaction.get(task_id)).task
+
+    def list(self, only: TaskFilter, limit: int = 50, cursor: str | None = None) -> Page[Task]:
+        """See `TaskStore.list`."""
+        before = None if cursor is None else records.decode_cursor(cursor, 1)[0]
+        statement, params = _listing(only, before)
+        text = self._sql.text(statement)
+        params["limit"] = limit + 1
+        found = self._read(lambda transaction: transaction.session.rows(text, params))
+        page = [rows.read_task(row).task for row in found[:limit]]
+        return Page(page, records.encode_cursor(page[-1].task_id) if len(found) > limit else None)
+
+    def steps(self, task_id: str, limit: int | None = None, cursor: str | None = None) -> Page[StepRecord]:
+        """See `TaskStore.steps`."""
+        position, path = ("", "") if cursor is None else records.decode_cursor(cursor, 2)
+        params = {"position": position, "path": path, "limit": _ALL if limit is None else limit + 1}
+        found = self._read(lambda transaction: transaction.belongings(self._sql.steps_after, task_id, params))
+        page = [rows.read_step(row) for row in found[:limit]]
+        more = limit is not None and len(found) > limit
+        return Page(page, records.encode_cursor(page[-1].position, page[-1].path) if more else None)
+
+    def events(self, task_id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        """See `TaskStore.events`."""
+        params = {"after": after, "limit": limit}
+        found = self._read(lambda transaction: transaction.belongings(self._sql.events_after, task_id, params))
+        return [rows.read_event(row) for row in found]
+
+    def value(self, task_id: str, key: str) -> str:
+        """See `TaskStore.value`."""
+        return self._read(lambda transaction: transaction.value(task_id, key))
+
+    def definition(self, definition: str) -> str:
+        """See `TaskStore.definition`."""
+        return self._read(lambda transaction: transaction.definition(definition))
+
+    def counts(self) -> Mapping[str, Mapping[str, int]]:
+        """See `TaskStore.counts`."""
+        found: dict[str, dict[str, int]] = {}
+        for queue, name, number in self._read(lambda transaction: transaction.session.rows(self._sql.counts, {})):
+            found.setdefault(queue, {str(counter): 0 for counter in lifecycle.COUNTERS})[name] = int(number)
+        return found
+
+    def purge(self, older_than: float, limit: int = 1000) -> int:
+        """See `TaskStore.purge`."""
+        return self._write(lambda transaction: transaction.purge(older_than, limit))
+
+    def now(self) -> float:
+        """See `TaskStore.now`."""
+        return self._read(lambda transaction: transaction.session.now())
+
+    def ping(self) -> None:
+        """See `TaskStore.ping`."""
+        self._read(lambda transaction: transaction.session.rows("SELECT 1", {}))
+
+    def close(self) -> None:
+        """See `TaskStore.close`."""
+        self._db.close()
+
+    def _write(self, work: Callable[[Transaction], T]) -> T:
+        return self._db.write(lambda session: work(self._transaction(session)))
+
+    def _read(self, work: Callable[[Transaction], T]) -> T:
+        return self._db.read(lambda session: work(self._transaction(session)))
+
+    def _transaction(self, session: Session) -> Transaction:
+        return Transaction(session, self._sql, self._lease_seconds, self._shards)
+
+
+def _listing(only: TaskFilter, before: str | None) -> tuple[sa.Select[Any], dict[str, Any]]:
+    wanted = {
+        "status": only.status and only.status.value,
+        "workflow_id": only.workflow_id,
+        "queue": only.queue,
+        "external_id": only.external_id,
+    }
+    params: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
+    statement = sa.select(tasks).where(*(tasks.c[name] == sa.bindparam(name) for name in params))
+    for number, (name, value) in enumerate(only.labels.items()):
+        params.update({f"label_{number}": name, f"value_{number}": value})
+        labelled = sa.select(labels.c.task_id).where(
+            labels.c.name == sa.bindparam(f"label_{number}"), labels.c.value == sa.bindparam(f"value_{number}")
+        )
+        statement = statement.where(tasks.c.task_id.in_(labelled))
+    if before is not None:
+        params["before"] = before
+        statement = statement.where(tasks.c.task_id < sa.bindparam("before"))
+    limit = sa.bindparam("limit", type_=sa.Integer)
+    return statement.order_by(tasks.c.task_id.desc()).limit(limit).offset(sa.literal_column("0")), params

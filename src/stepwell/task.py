@@ -1,0 +1,221 @@
+"""The frozen records of a task: what the store keeps and every other part reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+FORMAT = 1
+"""The version of these records; a process hands back a task whose format it does not know."""
+
+
+class Status(StrEnum):
+    """The states of a task; the moves between them stand in `lifecycle.py`."""
+
+    PENDING = "pending"
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class StepStatus(StrEnum):
+    """The states of a step."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+
+ENDED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+STEP_ENDED = frozenset({StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Stands for a value that is stored apart because it is large; `TaskStore.value` reads it. `size` in bytes."""
+
+    size: int
+
+
+Stored = str | Apart
+"""JSON text, or the mark of one that is stored apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """Why an attempt, a step or a task failed. `status` is the HTTP status where there is one."""
+
+    code: str
+    message: str
+    step: str | None = None
+    path: str | None = None
+    attempt: int | None = None
+    retryable: bool = True
+    status: int | None = None
+    retry_after: float | None = None
+    traceback: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The form in which API, expressions and records show it."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "step": self.step,
+            "path": self.path,
+            "attempt": self.attempt,
+            "retryable": self.retryable,
+            "status": self.status,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of a step. Times are seconds since 1970 by the store's clock."""
+
+    number: int
+    started_at: float
+    worker: str
+    completed_at: float | None = None
+    error: Error | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """What is known of one step, item or round of a task.
+
+    `path` names it within the task (`group/step`, `each[3]/step`); sorting by `position` gives the order of
+    the definition. `inputs` are masked, for people. `attempts` counts all there were, `tries` those since the
+    step was last begun afresh (retries count against it). `tolerated`: it failed and that was accepted
+    (`on_error: continue`). `started_at` is the time of its first announcement, and its `now()`.
+    """
+
+    path: str
+    position: str
+    status: StepStatus
+    kind: str
+    id: str | None = None
+    attempts: int = 0
+    tries: int = 0
+    started_at: float | None = None
+    completed_at: float | None = None
+    inputs: str | None = None
+    output: Stored | None = None
+    error: Error | None = None
+    tolerated: bool = False
+    failures: Sequence[Mapping[str, Any]] = ()
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    history: tuple[Attempt, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it never runs again by itself."""
+        return self.status in STEP_ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One execution of a workflow.
+
+    `definition` is the hash of the snapshot it runs on. `priority` is 0 to 3. Times are seconds since 1970 by
+    the store's clock, `timeout` and `ran_for` seconds of running time. `attempt` counts from 1 and grows with
+    each retry of the task, by itself (`retry_count`) or by hand. `crashes` counts lost workers since the last
+    committed step. `undo`: the definition has steps to run when it is cancelled. `wake_at`: when a pending or
+    waiting task is due.
+    """
+
+    task_id: str
+    workflow_id: str
+    definition: str
+    status: Status
+    queue: str
+    priority: int
+    variables: Stored
+    created_at: float
+    updated_at: float
+    timeout: float
+    max_retries: int
+    started_at: float | None = None
+    completed_at: float | None = None
+    wake_at: float | None = None
+    ran_for: float = 0.0
+    attempt: int = 1
+    retry_count: int = 0
+    crashes: int = 0
+    undo: bool = False
+    cancel_requested: bool = False
+    worker: str | None = None
+    outputs: Stored | None = None
+    error: Error | None = None
+    progress: Mapping[str, Any] | None = None
+    external_id: str | None = None
+    idempotency_key: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    trigger: Mapping[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is completed, failed or cancelled."""
+        return self.status in ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """What a caller asks the store to create. `definition_text` is the snapshot, `definition` its hash."""
+
+    task_id: str
+    workflow_id: str
+    definition: str
+    definition_text: str
+    queue: str
+    priority: int
+    variables: str
+    timeout: float
+    max_retries: int
+    undo: bool = False
+    delay: float = 0.0
+    run_at: float | None = None
+    external_id: str | None = None
+    idempotency_key: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    trigger: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """A fact to append to a task's events."""
+
+    kind: str
+    path: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A fact about a task, appended once, never changed. `id` grows within the task; `at` is the store's time."""
+
+    id: int
+    task_id: str
+    at: float
+    kind: str
+    path: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A page of a list; `next_cursor` asks for the one after it, None at the end."""
+
+    items: Sequence[T]
+    next_cursor: str | None = None

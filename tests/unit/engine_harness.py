@@ -1,0 +1,217 @@
+"""An engine on the memory store, with time that can be made to run fast and crashes that can be planned."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import stepwell.actions  # noqa: F401 - registers the built-in actions
+from stepwell.actions.process import RUN
+from stepwell.engine.clock import Clock, Message
+from stepwell.engine.engine import Engine
+from stepwell.engine.names import Names
+from stepwell.engine.run import Means
+from stepwell.engine.threads import Threads
+from stepwell.engine.watchdog import Watchdog
+from stepwell.ids import new_task_id
+from stepwell.plan import Node
+from stepwell.ports import Claim, Commit, Receipt
+from stepwell.registry import Action, actions
+from stepwell.secrets import Masker, SecretSource
+from stepwell.stores.files import FsspecFileStore
+from stepwell.stores.memory import MemoryStore
+from stepwell.strict_yaml import parse
+from stepwell.task import Error, NewTask, Status, StepRecord, Task
+from stepwell.values import decode, encode
+from stepwell.workflow import Workflow
+
+FACTOR = 1000.0
+"""How much faster than the world the harness's time runs."""
+
+PATIENCE = 20.0
+"""Real seconds after which a test gives up on a run."""
+
+
+class FastTime(Clock):
+    """Time that runs `FACTOR` times as fast, so that pauses of seconds take milliseconds; `skip` jumps ahead."""
+
+    def __init__(self) -> None:
+        self._begin, self._skipped = time.monotonic(), 0.0
+
+    def skip(self, seconds: float) -> None:
+        self._skipped += seconds
+
+    def elapsed(self) -> float:
+        return (time.monotonic() - self._begin) * FACTOR + self._skipped
+
+    def now(self) -> float:
+        return 1_750_000_000.0 + self.elapsed()
+
+    def receive(self, inbox: SimpleQueue[Message], until: float | None) -> Message | None:
+        if until is None:
+            return inbox.get(timeout=PATIENCE)
+        try:
+            return inbox.get(timeout=max(0.0, (until - self.elapsed()) / FACTOR))
+        except Empty:
+            return None
+
+
+class Crash(BaseException):
+    """The process dies here, as far as the engine can tell."""
+
+
+class CrashingStore(MemoryStore):
+    """A memory store whose process dies right after (or, with `before`, right before) the n-th write is done."""
+
+    def __init__(self, now: Callable[[], float], lease_seconds: float) -> None:
+        super().__init__(now, lease_seconds)
+        self.crash_at: int | None = None
+        self.before = False
+        self.writes = 0
+
+    def commit(self, task_id: str, token: str, commit: Commit) -> Receipt:
+        self._count(self.before)
+        receipt = super().commit(task_id, token, commit)
+        self._count(not self.before)
+        return receipt
+
+    def finish(
+        self, task_id: str, token: str, commit: Commit, status: Status, outputs: str | None, error: Error | None
+    ) -> Task:
+        self._count(self.before)
+        task = super().finish(task_id, token, commit, status, outputs, error)
+        self._count(not self.before)
+        return task
+
+    def _count(self, counts: bool) -> None:
+        self.writes += counts
+        if counts and self.crash_at is not None and self.writes == self.crash_at:
+            self.crash_at = None
+            raise Crash
+
+
+@dataclass
+class Harness:
+    """`run` a workflow text and look at what the store says of it."""
+
+    folder: Path
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    interactive: bool = False
+    real_time: bool = False
+
+    def __post_init__(self) -> None:
+        self.time = FastTime()
+        self.store = CrashingStore(time.time if self.real_time else self.time.now, 10.0)
+        self.files = FsspecFileStore(str(self.folder / "files"))
+        self.engine = self.new_engine()
+
+    def new_engine(self) -> Engine:
+        """An engine as a freshly started process has it."""
+        source = SecretSource(self.secrets, list(self.secrets))
+        means = Means(
+            store=self.store,
+            files=self.files,
+            names=lambda claim, records: self._names(claim, records, source),
+            resolve=_resolve,
+            worker="test",
+            threads=Threads(),
+            watchdog=Watchdog(),
+            clock=Clock() if self.real_time else self.time,
+            lease_seconds=10.0,
+            interactive=self.interactive,
+        )
+        return Engine(means)
+
+    def create(self, text: str, *, retries: int = 0, timeout: float = 1e9, **variables: Any) -> Task:
+        """A queued task of this workflow."""
+        workflow = Workflow.model_validate(parse(text).data)
+        snapshot = workflow.model_dump_json(by_alias=True, exclude_unset=True)
+        new = NewTask(
+            task_id=new_task_id(),
+            workflow_id="test",
+            definition=hashlib.sha256(snapshot.encode()).hexdigest(),
+            definition_text=snapshot,
+            queue="workflow_execute",
+            priority=1,
+            variables=encode(variables),
+            timeout=timeout,
+            max_retries=retries,
+            undo=bool(workflow.on_cancel or workflow.finally_),
+        )
+        return self.store.create(new)[0]
+
+    def run(self, text: str, *, retries: int = 0, timeout: float = 1e9, **variables: Any) -> Task:
+        """Run a workflow to its end, through the waits of task retries."""
+        return self.finish(self.create(text, retries=retries, timeout=timeout, **variables).task_id)
+
+    def finish(self, task_id: str) -> Task:
+        """Run an existing task to its end."""
+        while True:
+            task = self.once(task_id)
+            assert task is not None, "the task could not be claimed"
+            if task.status is not Status.WAITING:
+                return task
+            self.time.skip(task.wake_at - self.store.now() + 1 if task.wake_at else 0)
+            assert [woken.task_id for woken in self.store.wake()] == [task_id]
+
+    def once(self, task_id: str) -> Task | None:
+        """One run of a task, from claim to wherever it ends."""
+        over: SimpleQueue[Task | None] = SimpleQueue()
+        self.engine.run(task_id, over.put)
+        return over.get(timeout=PATIENCE)
+
+    def resume_after_crash(self, task_id: str) -> Task:
+        """Go on in a new process after the lease of the dead one."""
+        self.time.skip(11)
+        assert [task.task_id for task in self.store.reap()] == [task_id]
+        self.engine = self.new_engine()
+        return self.finish(task_id)
+
+    def steps(self, task: Task) -> dict[str, StepRecord]:
+        """The records of a task by path, in order of the definition."""
+        return {record.path: record for record in self.store.steps(task.task_id).items}
+
+    def statuses(self, task: Task) -> dict[str, str]:
+        """The status of each step by path."""
+        return {path: str(record.status) for path, record in self.steps(task).items()}
+
+    def output(self, task: Task, path: str) -> Any:
+        """The output of a step."""
+        stored = self.steps(task)[path].output
+        text = stored if isinstance(stored, str) else self.store.value(task.task_id, f"output:{path}")
+        return decode(text)
+
+    def outputs(self, task: Task) -> Any:
+        """The task's outputs."""
+        assert isinstance(task.outputs, str), task.error
+        return decode(task.outputs)
+
+    def logs(self, task: Task) -> list[str]:
+        """The log lines of a task."""
+        return [event.data["message"] for event in self.store.events(task.task_id) if event.kind == "log"]
+
+    def _names(self, claim: Claim, records: Mapping[str, StepRecord], source: SecretSource) -> Names:
+        text = claim.task.variables
+        text = text if isinstance(text, str) else self.store.value(claim.task.task_id, "variables")
+        return Names(claim.task, records, self.store, source, Masker(), decode(text), {"HOME": "/home/ada"})
+
+
+EXTRA: dict[str, Action] = {}
+"""Actions of the test that runs, beside the built-in ones."""
+
+
+def _resolve(node: Node) -> Action:
+    if node.kind == "run":
+        return RUN
+    name = str(node.step.uses)
+    return EXTRA[name] if name in EXTRA else actions.get(name)
+
+
+def use(name: str, function: Callable[..., Any]) -> None:
+    """Have `uses: name` call this function."""
+    EXTRA[name] = Action(name, function)

@@ -1,0 +1,111 @@
+"""`template.render`: plain Jinja2, in a sandbox and bounded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from stepwell.errors import Fail
+
+if TYPE_CHECKING:
+    from tests.unit.action_fixtures import ActionContext
+
+pytest_plugins = ["action_fixtures"]
+
+DOUBLE = "{% set ns = namespace(s='x') %}{% for i in range(40) %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "values", "text"),
+    [
+        ("Hello {{ name }}!", {"name": "Ann"}, "Hello Ann!"),
+        ("{% for x in xs %}{{ loop.index }}:{{ x }} {% endfor %}", {"xs": ["a", "b"]}, "1:a 2:b "),
+        ("{{ a ~ 1 ~ none }}", {"a": "<x>"}, "<x>1None"),
+        ("{{ xs | join(', ') }} {{ '-'.join(xs) }}", {"xs": ["a", "b"]}, "a, b a-b"),
+        ("{{ rows | join('+', attribute='n') }}", {"rows": [{"n": 1}, {"n": 2}]}, "1+2"),
+        ("{{ '{:>4}|{}'.format('a', 1000000) }} {{ '%05d of %s' % (7, 'b') }}", {}, "   a|1000000 00007 of b"),
+        ("{{ '%.1f'|format(2.25) }} {{ '100% of 5000000 m' }}", {}, "2.2 100% of 5000000 m"),
+        ("{{ 2 ** 10 }} {{ 7 % 4 }} {{ [0] * 3 }} {{ '=' * 3 }} {{ 1.5 * 2 }}", {}, "1024 3 [0, 0, 0] === 3.0"),
+        ("{{ 'aXa'.replace('X', '-') }} {{ 'ab'|replace('a', 'c') }} {{ 3 * 4 }}", {}, "a-a cb 12"),
+        ("{% macro m(n) %}{{ n }}{% endmacro %}{{ m(5000000) }}", {}, "5000000"),
+        ("{{ 'x'|center(5) }}|{{ 'y'.rjust(3) }}", {}, "  x  |  y"),
+        ("${{ kept }} {# gone #}", {"kept": 1}, "$1 "),
+    ],
+)
+def test_plain_jinja2(context: ActionContext, template: str, values: dict[str, Any], text: str) -> None:
+    assert context.run("template.render", template=template, values=values) == text
+
+
+@pytest.mark.parametrize(("name", "text"), [("page.html", "&lt;b&gt;-&lt;b&gt;"), ("mail.txt", "<b>-<b>")])
+def test_only_html_is_escaped(context: ActionContext, name: str, text: str) -> None:
+    (context.work_folder / name).write_text("{{ x }}-{{ x ~ '' }}")
+    assert context.run("template.render", path=name, values={"x": "<b>"}) == text
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("\n{{ nme }}", "line 2: 'nme' is undefined; `values` has name, order"),
+        ("{{ order.totl }}", "'dict object' has no attribute 'totl'"),
+        ("{% for x in order %}", "line 1: Unexpected end of template"),
+        ("a\n{{ x | shout }}", "line 2: No filter named 'shout'"),
+        ("{{ 1 / 0 }}", "line 1: ZeroDivisionError"),
+        ("{{ 'a' + 1 }}", "TypeError"),
+        ("{% include 'other' %}", "no loader"),
+        ("{{ ''.__class__.__mro__ }}", "unsafe"),
+        ("{{ '{0.__class__}'.format(name) }}", "unsafe"),
+        ("{{ order.update(a=1) }}", "unsafe"),
+        ("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", "nested too deeply"),
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "nested too deeply"),
+    ],
+)
+def test_bad_templates_are_explained(context: ActionContext, template: str, message: str) -> None:
+    with pytest.raises(Fail) as failure:
+        context.run("template.render", template=template, values={"name": "Ann", "order": {"total": 1}})
+    assert message in failure.value.message
+    assert (failure.value.code, failure.value.retryable) == ("invalid", False)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ 'x' * 300000000 }}",
+        "{{ 300000000 * [1] }}",
+        "{{ 9 ** 999999999 }}",
+        "{{ (2 ** 4000) * (2 ** 4000) }}",
+        "{{ 2.5 ** 999999 }}",
+        "{{ ('x' * 9000000).replace('x', 'yyyy', 8000000) }}",
+        "{{ 'x' | center(300000000) }}",
+        "{{ 'x' | indent(300000000) }}",
+        "{{ 'x'.ljust(300000000) }}",
+        "{{ ['x'] | map('center', 300000000) | list }}",
+        "{{ '%300000000d' % 1 }}",
+        "{{ '%*d' % (300000000, 1) }}",
+        "{{ '%(a)300000000d' | format(a=1) }}",
+        "{{ '{:300000000}'.format(1) }}",
+        "{{ '{:{}}'.format(1, 300000000) }}",
+        "{{ '{a:300000000}'.format_map({'a': 1}) }}",
+        "{{ ('x' * 9000000) + ('x' * 9000000) }}",
+        "{{ ('x' * 9000000) | replace('x', 'yyyy') }}",
+        "{{ ('x' * 9000000).replace('x', 'yyyy') }}",
+        "{{ ['x' * 9000000, 'x' * 9000000] | join }}",
+        "{{ ('x' * 9000000).join(['a', 'b', 'c']) }}",
+        "{{ range(200000) | list }}",
+        "{% for i in range(100000) %}{% for j in range(1000) %}aaaaaaaaaa{% endfor %}{% endfor %}",
+        DOUBLE + "{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
+        DOUBLE + "{% set x %}{{ ns.s }}{{ ns.s }}{% endset %}{% set ns.s = x %}{% endfor %}",
+        "{{ lipsum(100000) }}",
+        "x" * 1_100_000,
+    ],
+)
+def test_bombs_are_refused(context: ActionContext, template: str) -> None:
+    with pytest.raises(Fail) as failure:
+        context.run("template.render", template=template)
+    assert failure.value.code in ("invalid", "too_large")
+    assert not failure.value.retryable
+
+
+def test_template_and_path_exclude_each_other(context: ActionContext) -> None:
+    with pytest.raises(Fail, match="`template` or `path`, not both"):
+        context.run("template.render", template="a", path="a")
