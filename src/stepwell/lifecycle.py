@@ -180,18 +180,17 @@ def suspended(task: Task, now: float, ran: float, pause: float, error: Error | N
 
 def handed_back(task: Task, now: float, ran: float) -> Task:
     """Its worker gave it back unharmed."""
-    move(task.status, Status.QUEUED)
+    _only(task, Status.RUNNING)
     return replace(_unclaimed(task, now, ran), status=Status.QUEUED)
 
 
 def lost(task: Task, now: float, ran: float) -> Task:
     """Its worker was lost: `queued` again, or `failed` after the third time without a newly committed step."""
+    _only(task, Status.RUNNING)
     crashes = task.crashes + 1
     after = replace(_unclaimed(task, now, ran), crashes=crashes)
     if crashes < MAX_CRASHES:
-        move(task.status, Status.QUEUED)
         return replace(after, status=Status.QUEUED)
-    move(task.status, Status.FAILED)
     message = f"its worker was lost {crashes} times without a newly committed step (the last was {task.worker})"
     error = Error(code="worker_lost", message=message, attempt=task.attempt, retryable=False)
     return replace(after, status=Status.FAILED, error=error, completed_at=now)
@@ -199,7 +198,7 @@ def lost(task: Task, now: float, ran: float) -> Task:
 
 def woken(task: Task, now: float) -> Task:
     """Its time has come."""
-    move(task.status, Status.QUEUED)
+    _only(task, Status.PENDING, Status.WAITING)
     return replace(task, status=Status.QUEUED, wake_at=None, updated_at=now)
 
 
@@ -224,8 +223,7 @@ def cancelled(task: Task, now: float, force: bool) -> Task:
 
 def retried(task: Task, now: float) -> Task:
     """Queue an ended task again, by hand: its retries, crashes and running time count afresh."""
-    if not task.ended:
-        raise Conflict(f"the task is {task.status}: only an ended one can be retried", status=task.status)
+    _only(task, *ENDED)
     return replace(
         task,
         status=Status.QUEUED,
@@ -265,6 +263,8 @@ def reset(record: StepRecord) -> StepRecord:
         record,
         status=StepStatus.PENDING,
         tries=0,
+        started_at=None,
+        inputs=None,
         completed_at=None,
         output=None,
         error=None,
@@ -328,6 +328,13 @@ def pause_before(
     state.attempt_number = retry_number
     pause = wait_exponential(multiplier=delay, exp_base=backoff, max=max_delay)(state)
     return pause if jitter_random is None else pause * (1 + jitter_random) / 2
+
+
+def _only(task: Task, *statuses: Status) -> None:
+    """Several states lead to `queued`, each in its own way: refuse the others."""
+    if task.status not in statuses:
+        wanted = " or ".join(sorted(statuses))
+        raise Conflict(f"the task is {task.status}, and this is for one that is {wanted}", status=task.status)
 
 
 def _unclaimed(task: Task, now: float, ran: float) -> Task:

@@ -8,16 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stepwell import variables
-from stepwell.errors import Conflict, FieldProblem, InvalidInput, NotFound, StepwellError
+from stepwell.errors import Conflict, Fail, FieldProblem, InvalidInput, NotFound, StepwellError, did_you_mean
 from stepwell.ids import new_task_id
 from stepwell.loader import Catalog, Definition
-from stepwell.plan import compile_definition, downstream
+from stepwell.plan import Plan, compile_definition, downstream
 from stepwell.ports import Queue, TaskFilter, TaskStore
 from stepwell.secrets import Cipher
-from stepwell.settings import priority_level
 from stepwell.task import Apart, Event, NewTask, Page, Status, StepRecord, Stored, Task
 from stepwell.values import decode, encode, seconds
-from stepwell.workflow import has_expression
+from stepwell.workflow import has_expression, priority_level
 
 ENDINGS = ("completed", "failed", "cancelled", "timeout")
 
@@ -52,6 +51,7 @@ class Defaults:
     timeout: float = 3600.0
     max_retries: int = 0
     priority_scale: int = 4
+    queues: Sequence[str] = ()
 
 
 class Service:
@@ -78,13 +78,14 @@ class Service:
 
         Raises `InvalidInput` for what does not fit, `QueueFull`, and `Conflict` for a key of another request.
         """
-        return self.submit_many(definition, [submission])[0]
+        return self._create_all([self._new_task(definition, submission)])[0]
 
     def submit_many(self, definition: Definition, submissions: Sequence[Submission]) -> list[Task]:
-        """Create many tasks of one workflow: all are checked, and room for all is reserved, before any is made."""
-        new = [self._new_task(definition, submission) for submission in submissions]
-        self._queue.admit(len(new))
-        return [self._create(task) for task in new]
+        """Create many tasks of one workflow: all are checked, and room for all is reserved, before any is made.
+
+        Raises `InvalidInput` with the problems of every submission, named like `items[3].variables.day`.
+        """
+        return self._create_all(self._checked(definition, submissions))
 
     def cancel(self, task_id: str, force: bool = False) -> Task:
         """Cancel a task; one that runs only with `force`. Raises `Conflict` with its status."""
@@ -136,11 +137,14 @@ class Service:
         """A task's events after the one with this id."""
         return self._store.events(task_id, after, limit)
 
+    def plan(self, task: Task) -> Plan:
+        """The compiled definition that a task runs on."""
+        return compile_definition(self._store.definition(task.definition))
+
     def variables(self, task: Task) -> Mapping[str, Any]:
         """A task's variables, secrets hidden."""
         values = self._value(task.task_id, task.variables, "variables") or {}
-        declared = compile_definition(self._store.definition(task.definition)).workflow.variables
-        return variables.replace_secrets(declared, values, lambda _: HIDDEN)
+        return variables.replace_secrets(self.plan(task).workflow.variables, values, lambda _: HIDDEN)
 
     def outputs(self, task: Task) -> Any:
         """A task's outputs; null before it has completed."""
@@ -156,12 +160,12 @@ class Service:
 
     def stats(self) -> Mapping[str, Any]:
         """Counts of all queues and of this process's pool, by the names of the API."""
-        counts, pool = self._store.counts(), self._queue.stats()
+        counts, pool, known = self._store.counts(), self._queue.stats(), self._defaults.queues
         totals = [sum(queue.get(f"{kind}_total", 0) for queue in counts.values()) for kind in ENDINGS]
         success, failed, cancelled, timeout = totals
         return {
             "enabled": False,
-            "queues": {name: _queue_stats(queue) for name, queue in counts.items()},
+            "queues": {name: _queue_stats(counts.get(name, {})) for name in {**dict.fromkeys(known), **counts}},
             "total_processed": success + failed + cancelled,
             "total_success": success,
             "total_failed": failed,
@@ -175,17 +179,35 @@ class Service:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _create(self, new: NewTask) -> Task:
+    def _create_all(self, new: Sequence[NewTask]) -> list[Task]:
+        self._queue.admit(len(new))
+        created: list[Task] = []
         try:
-            task, created = self._store.create(new)
-        except StepwellError:
-            self._queue.forgo()
-            raise
+            for task in new:
+                created.append(self._create(task))  # noqa: PERF401 - what was created before an error counts
+        finally:
+            self._queue.forgo(len(new) - len(created))
+        return created
+
+    def _create(self, new: NewTask) -> Task:
+        """Create and ring for a task whose room is reserved; where this raises, the room is the caller's still."""
+        task, created = self._store.create(new)
         if created and task.status is Status.QUEUED:
             self._queue.ring(task, admitted=True)
         else:
             self._queue.forgo()
         return task
+
+    def _checked(self, definition: Definition, submissions: Sequence[Submission]) -> list[NewTask]:
+        new, problems = [], []
+        for number, submission in enumerate(submissions):
+            try:
+                new.append(self._new_task(definition, submission))
+            except InvalidInput as error:
+                problems += [FieldProblem(f"items[{number}].{one.field}", one.message) for one in error.problems]
+        if problems:
+            raise InvalidInput(problems)
+        return new
 
     def _new_task(self, definition: Definition, given: Submission) -> NewTask:
         workflow = definition.workflow
@@ -196,9 +218,9 @@ class Service:
             workflow_id=definition.workflow_id,
             definition=definition.hash,
             definition_text=definition.text,
-            queue=given.queue or workflow.queue,
+            queue=self._queue_name(given.queue, workflow.queue),
             priority=self._priority(given.priority if given.priority is not None else workflow.priority),
-            variables=encode(kept, "variables"),
+            variables=_encoded(kept),
             timeout=self._timeout(given, definition, values),
             max_retries=_first(given.max_retries, workflow.max_retries, self._defaults.max_retries),
             undo=bool(workflow.on_cancel or workflow.finally_),
@@ -216,6 +238,13 @@ class Service:
         except ValueError as error:
             raise InvalidInput([FieldProblem("priority", str(error))]) from error
 
+    def _queue_name(self, given: str | None, own: str) -> str:
+        known = {*self._defaults.queues, own}
+        if given is None or given in known:
+            return given or own
+        message = f"unknown queue {given!r}{did_you_mean(given, known)}: QUEUES lists those that are served"
+        raise InvalidInput([FieldProblem("queue", message)])
+
     def _timeout(self, given: Submission, definition: Definition, values: Mapping[str, Any]) -> float:
         timeout = _first(given.timeout, definition.workflow.timeout, self._defaults.timeout)
         if has_expression(timeout):
@@ -224,7 +253,7 @@ class Service:
         return _seconds("timeout", timeout)
 
     def _from(self, task: Task, from_step: str) -> Sequence[str]:
-        plan = compile_definition(self._store.definition(task.definition))
+        plan = self.plan(task)
         records = self._store.steps(task.task_id).items
         known = {record.path for record in records}
         return downstream(plan, from_step if from_step in known else _path_of(from_step, records))
@@ -243,6 +272,13 @@ def _queue_stats(counts: Mapping[str, int]) -> dict[str, int]:
         "waiting": counts.get("waiting", 0),
         **{f"total_{kind}": counts.get(f"{kind}_total", 0) for kind in (*ENDINGS, "retried")},
     }
+
+
+def _encoded(values: Mapping[str, Any]) -> str:
+    try:
+        return encode(values, "the whole of them")
+    except Fail as error:
+        raise InvalidInput([FieldProblem("variables", error.message)]) from error
 
 
 def _first(*values: Any) -> Any:

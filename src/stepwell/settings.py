@@ -23,11 +23,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, DotEnvSettingsSource
 
-from stepwell.errors import SettingsError, did_you_mean
+from stepwell.errors import SettingsError
 from stepwell.values import seconds
-
-LEVELS = {"low": 0, "normal": 1, "high": 2, "urgent": 3, "critical": 3}
-"""The levels of priority by name; `critical` is another word for `urgent`."""
 
 NEAR = 0.85
 """How much alike (0 to 1, by difflib) a name must be to count as one of ours misspelt."""
@@ -187,21 +184,6 @@ def load(environ: Mapping[str, str] = os.environ, folder: Path = Path(".")) -> S
     if problems:
         raise SettingsError("\n".join(problems))
     return settings
-
-
-def priority_level(value: str | int, scale: int = 4) -> int:
-    """The level 0 to 3 of a priority: a name, or a number up to 3, or to 10 with scale 10. Raises `ValueError`.
-
-    Of 0 to 10, three each are low, normal and high, and 9 and 10 are urgent.
-    """
-    greatest = 10 if scale == 10 else 3
-    if isinstance(value, str) and value in LEVELS:
-        return LEVELS[value]
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if isinstance(text, str) and text in {str(number) for number in range(greatest + 1)}:
-        return int(text) * 4 // (greatest + 1)
-    hint = did_you_mean(value, LEVELS) if isinstance(value, str) else ""
-    raise ValueError(f"{value!r} is no priority{hint}: write {', '.join(LEVELS)} or a number from 0 to {greatest}")
 
 
 @dataclass(frozen=True)

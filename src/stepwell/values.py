@@ -17,7 +17,9 @@ MAX_SIZE = 16 * 1024 * 1024
 """Values whose JSON is longer (in bytes) are refused."""
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-DURATION_PATTERN = r"^\s*\d+(\.\d+)?\s*(ms|s|m|h|d)?\s*$"
+LONGEST = 100 * 366 * 86400.0
+"""Durations beyond a hundred years are taken for mistakes."""
+
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*")
 
 
@@ -49,11 +51,14 @@ def decode(text: str) -> Any:
 def seconds(value: object) -> float:
     """A duration in seconds: a number, or text like `500ms`, `30s`, `5m`, `2h`, `1d`. Raises `ValueError`."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if 0 <= value < float("inf"):
+        if 0 <= value <= LONGEST:
             return float(value)
     elif isinstance(value, str) and (match := _DURATION.fullmatch(value)):
-        return float(match[1]) * UNITS[match[2] or "s"]
-    raise ValueError(f"{value!r} is not a duration: write a number of seconds, or 500ms, 30s, 5m, 2h, 1d")
+        found = float(match[1]) * UNITS[match[2] or "s"]
+        if found <= LONGEST:
+            return found
+    shown = repr(value)[:50]
+    raise ValueError(f"{shown} is not a duration: write a number of seconds, or 500ms, 30s, 5m, 2h, 1d")
 
 
 def _reason(error: Exception) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from stepwell.errors import did_you_mean
 from stepwell.values import seconds
 
 RESERVED_IDS = frozenset({"tasks", "queue", "workers", "schedules", "validate"})
@@ -35,8 +37,26 @@ VariableType = Literal[
     "secret",
     "any",
 ]
+
+
 PRIORITIES = {"low": 0, "normal": 1, "high": 2, "urgent": 3}
-"""The four levels, by name."""
+"""The four levels, by name; `critical` is another word for `urgent`."""
+
+
+def priority_level(value: str | int, scale: int = 4) -> int:
+    """The level 0 to 3 of a priority: a name, or a number up to 3, or to 10 with scale 10. Raises `ValueError`.
+
+    Of 0 to 10, three each are low, normal and high, and 9 and 10 are urgent.
+    """
+    greatest = 10 if scale == 10 else 3
+    names = {**PRIORITIES, "critical": PRIORITIES["urgent"]}
+    if isinstance(value, str) and value in names:
+        return names[value]
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(text, str) and text in {str(number) for number in range(greatest + 1)}:
+        return int(text) * 4 // (greatest + 1)
+    hint = did_you_mean(value, names) if isinstance(value, str) else ""
+    raise ValueError(f"{value!r} is no priority{hint}: write {', '.join(names)} or a number from 0 to {greatest}")
 
 
 def has_expression(value: object) -> bool:
@@ -255,9 +275,9 @@ class Workflow(Model):
 
     def walk(self) -> Iterator[tuple[tuple[str | int, ...], Step]]:
         """Every step at any depth with its place in the file, outer before inner."""
-        todo = [(place, block) for place, block in self.blocks]
+        todo = deque(self.blocks)
         while todo:
-            place, block = todo.pop(0)
+            place, block = todo.popleft()
             for number, step in enumerate(block):
                 here = (*place, number)
                 yield here, step

@@ -85,8 +85,9 @@ def _empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> str | Non
     SqlStore(url).close()  # makes the tables if they are not there
     engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
     with engine.begin() as connection:
-        names = ", ".join(table.name for table in TABLES.sorted_tables if table is not versions)
-        connection.exec_driver_sql(f"TRUNCATE {names}")
+        for table in reversed(TABLES.sorted_tables):
+            if table is not versions:
+                connection.execute(sa.delete(table))
     engine.dispose()
     return url
 

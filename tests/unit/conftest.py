@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_harness import EXTRA, Harness, use
+from tests.unit.engine_harness import EXTRA, Harness, use
 
 
 @pytest.fixture

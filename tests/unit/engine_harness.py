@@ -14,8 +14,8 @@ import stepwell.actions  # noqa: F401 - registers the built-in actions
 from stepwell.actions.process import RUN
 from stepwell.engine.clock import Clock, Message
 from stepwell.engine.engine import Engine
+from stepwell.engine.means import Means
 from stepwell.engine.names import Names
-from stepwell.engine.run import Means
 from stepwell.engine.threads import Threads
 from stepwell.engine.watchdog import Watchdog
 from stepwell.ids import new_task_id
@@ -116,7 +116,7 @@ class Harness:
         means = Means(
             store=self.store,
             files=self.files,
-            names=lambda claim, records: self._names(claim, records, source),
+            names=lambda claim, records, now: self._names(claim, records, now, source),
             resolve=_resolve,
             worker="test",
             threads=Threads(),
@@ -195,10 +195,12 @@ class Harness:
         """The log lines of a task."""
         return [event.data["message"] for event in self.store.events(task.task_id) if event.kind == "log"]
 
-    def _names(self, claim: Claim, records: Mapping[str, StepRecord], source: SecretSource) -> Names:
+    def _names(
+        self, claim: Claim, records: Mapping[str, StepRecord], now: Callable[[], float], source: SecretSource
+    ) -> Names:
         text = claim.task.variables
         text = text if isinstance(text, str) else self.store.value(claim.task.task_id, "variables")
-        return Names(claim.task, records, self.store, source, Masker(), decode(text), {"HOME": "/home/ada"})
+        return Names(claim.task, records, self.store, source, Masker(), decode(text), {"HOME": "/home/ada"}, now)
 
 
 EXTRA: dict[str, Action] = {}

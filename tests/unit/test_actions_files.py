@@ -49,12 +49,15 @@ def test_absolute_paths_stand(context: ActionContext, tmp_path: Path) -> None:
     assert context.run("file.read", path=path) == "x"
 
 
-def test_a_file_that_is_written_again_keeps_its_mode_and_its_link(context: ActionContext) -> None:
+@pytest.mark.parametrize("is_absolute", [False, True])
+def test_a_file_that_is_written_again_keeps_its_mode_and_its_link(context: ActionContext, is_absolute: bool) -> None:
     target = context.work_folder / "run.sh"
     target.write_text("old and longer")
     target.chmod(0o750)
-    (context.work_folder / "link.sh").symlink_to("run.sh")
-    context.run("file.write", path="link.sh", content="new")
+    link = context.work_folder / "link.sh"
+    link.symlink_to("run.sh")
+    context.run("file.write", path=str(link) if is_absolute else "link.sh", content="new")
+    assert link.is_symlink()
     assert (target.read_text(), target.stat().st_mode & 0o777) == ("new", 0o750)
 
 

@@ -48,7 +48,8 @@ def test_a_broken_connection_is_gone_on_with(context: ActionContext, server: Loc
 def test_a_file_that_changed_meanwhile_is_loaded_anew(context: ActionContext, server: LocalServer) -> None:
     url = server.answer("/file", BODY, headers=RANGES, cut=100_000)
     server.answer("/file", b"new", headers=RANGES | {"ETag": '"v2"'})
-    assert context.run("http.download", url=url, path="file")["size"] == 3
+    result = context.run("http.download", url=url, path="file")
+    assert (result["size"], result["sha256"]) == (3, hashlib.sha256(b"new").hexdigest())
     assert (context.work_folder / "file").read_bytes() == b"new"
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import stat
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from stepwell.actions.process import RUN
+from stepwell.actions.process_output import LineLog, Stream
 from stepwell.errors import Fail
 from stepwell.registry import actions
 from stepwell.values import MAX_SIZE
@@ -221,6 +223,18 @@ def test_a_long_stdout_keeps_its_start_and_its_end(context: ActionContext, caplo
     assert "bytes left out" in stdout
     assert 1024 * 1024 <= len(stdout) < 1024 * 1024 + 100
     assert "stdout is too long" in caplog.text
+
+
+def test_a_line_without_end_takes_little_memory() -> None:
+    ignored: list[str] = []
+    stream, chunk = Stream(LineLog(ignored.append)), b"x" * 65536
+    tracemalloc.start()
+    try:
+        for _ in range(400):
+            stream.feed(chunk)
+        assert tracemalloc.get_traced_memory()[1] < 4 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_stdout_of_just_the_bound_is_kept_whole(context: ActionContext) -> None:

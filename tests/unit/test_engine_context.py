@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_harness import Harness, use
+from tests.unit.engine_harness import Harness, use
 
 from stepwell.ports import Context
 from stepwell.task import Status

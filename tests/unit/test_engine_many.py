@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import pytest
-from engine_harness import PATIENCE, Harness, use
+from tests.unit.engine_harness import PATIENCE, Harness, use
 
 from stepwell.errors import Fail
 from stepwell.task import Status

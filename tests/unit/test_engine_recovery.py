@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
-from engine_harness import EXTRA, PATIENCE, Crash, Harness, use
+from tests.unit.engine_harness import EXTRA, PATIENCE, Crash, Harness, use
 
 from stepwell.errors import ClaimLost, Conflict, Fail, TaskCancelled
 from stepwell.ports import Commit

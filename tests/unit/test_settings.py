@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from stepwell.errors import SettingsError
-from stepwell.settings import NAMES, Settings, load, priority_level
+from stepwell.settings import NAMES, Settings, load
+from stepwell.workflow import priority_level
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 

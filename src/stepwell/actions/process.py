@@ -74,7 +74,9 @@ def run_process(
     """
     if not cwd.is_dir():
         raise invalid(f"cwd: there is no folder {str(cwd)!r}")
-    with TemporaryDirectory(prefix=".stepwell-", dir=context.work_folder, ignore_cleanup_errors=True) as folder:
+    with TemporaryDirectory(
+        prefix=".stepwell-", dir=context.work_folder.absolute(), ignore_cleanup_errors=True
+    ) as folder:
         environment = _environment(env, context, Path(folder))
         group = ProcessGroup(_arguments(command, shell, environment, cwd), environment, cwd)
         with _as_failure(command):

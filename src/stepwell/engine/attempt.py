@@ -17,7 +17,7 @@ from stepwell.engine.watchdog import Alarm, Watchdog
 from stepwell.errors import Fail, Interrupted, Stop, TaskCancelled, TimeLimitReached
 from stepwell.registry import Action
 from stepwell.task import Error
-from stepwell.values import decode, encode
+from stepwell.values import decode
 
 GRACE = 1.0
 """Seconds that interrupted code has to end before it is abandoned."""
@@ -36,19 +36,27 @@ class Outcome:
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class TimeLimit:
+    """How long an attempt may take, and what is said when it took longer."""
+
+    seconds: float
+    message: str
+
+
 class Abandoned(BaseException):
     """Raised in the thread of an attempt that ended after it had been given up: another thread drives the run now."""
 
 
 class Attempt:
-    """One call of an action. `limit` is in seconds; `done` is called once, from any thread, when it has ended."""
+    """One call of an action. `done` is called once, from any thread, when it has ended."""
 
     def __init__(
         self,
         resolve: Callable[[], Action],
         inputs: str,
         context: StepContext,
-        limit: float | None,
+        limit: TimeLimit | None,
         done: Callable[[Attempt], None],
         interactive: bool = False,
     ) -> None:
@@ -80,8 +88,8 @@ class Attempt:
     def call(self) -> None:
         """Run a synchronous action in this thread, to its end. Raises `Abandoned` if it was given up meanwhile."""
         with self._failures_become_values():
-            self._thread = threading.get_ident()
             try:
+                self._enter_user_code()
                 self._keep(self._action.function(**self._arguments()))
             except Interrupted:
                 self._arrived = True
@@ -99,7 +107,7 @@ class Attempt:
     def watch(self, watchdog: Watchdog) -> None:
         """Enforce the time limit. While a debugger holds the thread of an interactive run, its time stands still."""
         if self.limit is not None:
-            self._tick(watchdog, self.limit, 0.0)
+            self._tick(watchdog, self.limit.seconds, 0.0)
 
     def interrupt(self, error: type[Interrupted], watchdog: Watchdog) -> None:
         """Have the action end: raise `error` into it; if it does not yield, abandon it after `GRACE` seconds."""
@@ -128,7 +136,7 @@ class Attempt:
         return {**arguments, "context": self.context} if self._action.wants_context else arguments
 
     def _keep(self, value: object) -> None:
-        self.outcome.output = self.context.mask(encode(value, "the output"))
+        self.outcome.output = self.context.encode(value, "the output")
         self.outcome.files = self.context.collect_files()
 
     @contextmanager
@@ -162,7 +170,14 @@ class Attempt:
         )
 
     def _time_error(self) -> Error:
-        return self._error("timeout", f"it took longer than its time limit of {self.limit:g} s", True)
+        return self._error("timeout", self.limit.message if self.limit else "its time was over", True)
+
+    def _enter_user_code(self) -> None:
+        """From here on an interrupt is raised into this thread; one that came before is raised now."""
+        with self._lock:
+            self._thread = threading.get_ident()
+            if self._interrupt is not None:
+                raise self._interrupt
 
     def _leave_user_code(self) -> None:
         """From here on no interrupt is raised into this thread; one that is on its way is awaited."""

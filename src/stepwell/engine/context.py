@@ -11,6 +11,7 @@ from typing import Any
 from stepwell.engine.journal import Journal
 from stepwell.engine.workfolder import Files, WorkFolder
 from stepwell.secrets import Masker
+from stepwell.values import encode
 
 log = logging.getLogger("stepwell.task")
 
@@ -82,6 +83,10 @@ class StepContext:
     def mask(self, text: str) -> str:
         """The text without secrets."""
         return self._masker.mask_text(text)
+
+    def encode(self, value: object, what: str) -> str:
+        """The JSON text of a value, without secrets."""
+        return self._masker.mask_json(encode(value, what))
 
     def cancel(self) -> None:
         """Tell the action that it should stop."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from stepwell.engine.outcomes import Halted, StepFailed
 from stepwell.engine.scope import DRAINED, Derived
-from stepwell.engine.steps import Halted, StepFailed, Steps
+from stepwell.engine.steps import Steps
 from stepwell.errors import ExpressionError, Fail, Stop
 from stepwell.lifecycle import TASK_RETRY_BACKOFF, TASK_RETRY_DELAY, TASK_RETRY_MAX_DELAY, pause_before
 from stepwell.plan import Block
@@ -90,7 +91,7 @@ def _failed(run: Run, error: Error) -> Ending:
     task = run.claim.task
     if not error.retryable or task.retry_count >= task.max_retries or run.out_of_time(run.root):
         return Ending(Status.FAILED, error=replace(error, traceback=None))
-    run.reset()
+    run.records.begin_again()
     jitter = Derived(f"{task.task_id}/{task.attempt}", 0).random()
     pause = pause_before(task.retry_count + 1, TASK_RETRY_DELAY, TASK_RETRY_BACKOFF, TASK_RETRY_MAX_DELAY, jitter)
     return Ending(Status.WAITING, error=error, pause=max(pause, error.retry_after or 0.0))

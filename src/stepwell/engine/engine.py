@@ -9,7 +9,9 @@ from collections.abc import Callable
 
 from stepwell.engine.attempt import Abandoned
 from stepwell.engine.leases import Leases
-from stepwell.engine.run import Means, Run
+from stepwell.engine.means import Means
+from stepwell.engine.run import Run
+from stepwell.errors import Unavailable
 from stepwell.plan import compile_definition
 from stepwell.ports import Claim, Commit
 from stepwell.task import FORMAT, Task
@@ -36,7 +38,11 @@ class Engine:
         `done` is called from this thread; or from another, if this one was stuck in user code that did not yield
         to its time limit: then this call returns only when that code does.
         """
-        claim = self._claim(task_id)
+        try:
+            claim = self._claim(task_id)
+        except Unavailable as error:  # a sweeper rings again
+            log.warning("task %s was not claimed: %s", task_id, error)
+            claim = None
         if claim is None:
             done(None)
             return

@@ -92,3 +92,26 @@ class Fibers:
             ended.break_(error)
         else:
             awaited.when_done(lambda: self._ready.append((coroutine, ended)))
+
+
+class Mailbox:
+    """Fibers that ended, in the order they did."""
+
+    def __init__(self) -> None:
+        self._ended: deque[tuple[int, Promise[Any]]] = deque()
+        self._bell: Promise[None] = Promise()
+
+    def expect(self, number: int, fiber: Promise[Any]) -> None:
+        """Have this fiber delivered when it ends."""
+        fiber.when_done(lambda: self._deliver(number, fiber))
+
+    async def next(self) -> tuple[int, Promise[Any]]:
+        """The next one that ended; waits for it."""
+        if not self._ended:
+            self._bell = Promise()
+            await self._bell
+        return self._ended.popleft()
+
+    def _deliver(self, number: int, fiber: Promise[Any]) -> None:
+        self._ended.append((number, fiber))
+        self._bell.keep(None)

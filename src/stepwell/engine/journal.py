@@ -29,7 +29,7 @@ class Journal:
 
     def __init__(self, write: Callable[[Commit], object], watchdog: Watchdog) -> None:
         self._write, self._watchdog = write, watchdog
-        self._lock = threading.Lock()
+        self._lock, self._writing = threading.Lock(), threading.Lock()
         self._events: list[NewEvent] = []
         self._progress: dict[str, Any] = {}
         self._changed = self._armed = False
@@ -55,25 +55,33 @@ class Journal:
             self._arm()
 
     def take(self) -> tuple[tuple[NewEvent, ...], Mapping[str, Any] | None]:
-        """What was gathered since the last take, for the commit that is about to be written."""
-        with self._lock:
-            events, self._events = tuple(self._events), []
-            progress = dict(self._progress) if self._changed else None
-            self._changed = False
-        return events, progress
+        """What was gathered since the last take, for the commit that is about to be written.
+
+        Waits for a flush that is under way, so that no line is written after the last commit.
+        """
+        with self._writing:
+            return self._taken()
 
     def _arm(self) -> None:
         if not self._armed:
             self._armed = True
             self._watchdog.after(PAUSE, self._flush)
 
-    def _flush(self) -> None:
+    def _taken(self) -> tuple[tuple[NewEvent, ...], Mapping[str, Any] | None]:
         with self._lock:
-            self._armed = False
-        events, progress = self.take()
-        if not events and progress is None:
-            return
-        try:
-            self._write(Commit(events=events, progress=progress))
-        except StepwellError as error:  # lines are worth less than the step that wrote them
-            log.warning("log lines were not written: %s", error)
+            events, self._events = tuple(self._events), []
+            progress = dict(self._progress) if self._changed else None
+            self._changed = False
+        return events, progress
+
+    def _flush(self) -> None:
+        with self._writing:
+            with self._lock:
+                self._armed = False
+            events, progress = self._taken()
+            if not events and progress is None:
+                return
+            try:
+                self._write(Commit(events=events, progress=progress))
+            except StepwellError as error:  # lines are worth less than the step that wrote them
+                log.warning("log lines were not written: %s", error)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from stepwell.engine.scope import Derived, Scope
 from stepwell.plan import Node
-from stepwell.ports import TaskStore
+from stepwell.ports import Claim, TaskStore
 from stepwell.secrets import Masker, SecretSource
 from stepwell.task import Apart, StepRecord, Stored, Task
 from stepwell.values import APART_SIZE, decode, encode
+
+MakeNames = Callable[[Claim, Mapping[str, StepRecord], Callable[[], float]], "Names"]
+"""Makes the names of a claimed task from its records by path and the store's time."""
 
 
 class SecretsView(Mapping[str, str]):
@@ -37,7 +40,7 @@ class SecretsView(Mapping[str, str]):
 
 @dataclass
 class Names:
-    """The names of one task. `records` is the run's, by path; `variables` are decrypted."""
+    """The names of one task. `records` is the run's, by path; `variables` are decrypted; `time` is the store's."""
 
     task: Task
     records: Mapping[str, StepRecord]
@@ -46,6 +49,7 @@ class Names:
     masker: Masker
     variables: Mapping[str, Any]
     env: Mapping[str, str]
+    time: Callable[[], float]
 
     def __post_init__(self) -> None:
         task = self.task
@@ -63,6 +67,12 @@ class Names:
                 "created_at": datetime.fromtimestamp(task.created_at, UTC).isoformat().replace("+00:00", "Z"),
             },
         }
+
+    def of(self, node: Node, scope: Scope, record: StepRecord, purpose: str, **more: object) -> dict[str, object]:
+        """The names that a key of a step sees. `now()` is the step's first announcement; for `until` it is the end of
+        the round."""
+        now = record.completed_at if purpose == "until" else record.started_at
+        return {**self.at(scope, f"{record.path}/{purpose}", now or self.time(), node.secrets), **more}
 
     def at(self, scope: Scope, purpose: str, now: float, secrets: frozenset[str] = frozenset()) -> dict[str, object]:
         """The names in force in a scope; `purpose` and the task's attempt seed `uuid()` and `random()`."""

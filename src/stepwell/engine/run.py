@@ -2,51 +2,34 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from stepwell.engine.attempt import Abandoned, Attempt, Outcome
-from stepwell.engine.clock import Clock, Message
+from stepwell.engine.attempt import Abandoned, Attempt, Outcome, TimeLimit
+from stepwell.engine.clock import Message
 from stepwell.engine.context import StepContext
 from stepwell.engine.ending import Ending, main
 from stepwell.engine.fibers import Fibers, Promise
 from stepwell.engine.journal import Journal
-from stepwell.engine.names import Names
+from stepwell.engine.means import Means
+from stepwell.engine.outcomes import Halted, StepFailed
+from stepwell.engine.pauses import Pauses, Slots
+from stepwell.engine.records import Records
 from stepwell.engine.scope import CANCELLED, DRAINED, Scope
-from stepwell.engine.steps import Halted, Steps
-from stepwell.engine.threads import Threads
-from stepwell.engine.watchdog import Watchdog
+from stepwell.engine.steps import Steps
 from stepwell.engine.workfolder import WorkFolder
 from stepwell.errors import ClaimLost, TaskCancelled, Unavailable
-from stepwell.lifecycle import reset, to_reset
 from stepwell.plan import Node, Plan
-from stepwell.ports import Claim, Commit, FileStore, TaskStore
-from stepwell.registry import Action
-from stepwell.task import Status, StepRecord, Task
+from stepwell.ports import Claim, Commit
+from stepwell.task import Error, Status, StepRecord, StepStatus, Task
+from stepwell.values import MAX_SIZE
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Means:
-    """What every run of an engine shares."""
-
-    store: TaskStore
-    files: FileStore
-    names: Callable[[Claim, Mapping[str, StepRecord]], Names]
-    resolve: Callable[[Node], Action]
-    worker: str
-    threads: Threads
-    watchdog: Watchdog
-    clock: Clock
-    lease_seconds: float
-    interactive: bool = False
 
 
 @dataclass
@@ -68,21 +51,17 @@ class Run:
 
     def __init__(self, means: Means, claim: Claim, plan: Plan, done: Callable[[Task | None], None]) -> None:
         self.means, self.claim, self.plan = means, claim, plan
-        self.records = {record.path: record for record in claim.steps}
-        self.names = means.names(claim, self.records)
+        self.records = Records(claim.steps)
+        self.names = means.names(claim, self.records.by_path, self.now)
         self.root = Scope(plan.steps, "", "0", deadline=means.clock.elapsed() + claim.task.timeout - claim.task.ran_for)
         self.undoing = False
         self._done = done
         self._fibers, self._steps = Fibers(), Steps(self)
         self._inbox: SimpleQueue[Message] = SimpleQueue()
-        self._numbers = itertools.count()
-        self._free = plan.workflow.max_parallel
-        self._wanting: list[tuple[int, int, Promise[None]]] = []
-        self._sleeping: list[tuple[float, int, Promise[None], Scope]] = []
+        self._slots, self._pauses = Slots(plan.workflow.max_parallel), Pauses(self.elapsed)
         self._announced: list[Flight] = []
         self._flying: dict[Attempt, Flight] = {}
         self._here: Attempt | None = None
-        self._dirty: dict[str, StepRecord] = {}
         self._ahead = claim.now - means.clock.elapsed()
         self._journal = Journal(self._flush, means.watchdog)
         self._main = self._fibers.spawn(main(self, self._steps))
@@ -95,20 +74,27 @@ class Run:
         """Go on until the task has ended, waits, or is handed back; calls `done` with the task, or None if the claim
         was lost. Raises `Abandoned` if this thread was stuck in user code and another drives now."""
         try:
-            while True:
-                self._advance()
-                if self._main.done:
-                    break
-                self._commit()
-                here = self._start()
-                if here is not None:
-                    here.call()
-                self._receive()
-            task = self._end(self._main.result())
+            task = self._turns()
+        except Abandoned:
+            raise
         except (ClaimLost, Unavailable):  # another holds the task, or will once the lease is over
             self._interrupt(lambda _: True)
             task = None
+        except BaseException:  # a defect of ours: once the lease is over the task is taken over, and the crash counted
+            self._done(None)
+            raise
         self._done(task)
+
+    def _turns(self) -> Task:
+        while True:
+            self._advance()
+            if self._main.done:
+                return self._end(self._main.result())
+            self._commit()
+            here = self._start()
+            if here is not None:
+                here.call()
+            self._receive()
 
     def cancel(self) -> None:
         """A cancel was requested: announce nothing more, and interrupt what runs."""
@@ -131,9 +117,7 @@ class Run:
     def _advance(self) -> None:
         """Let fibers go on until each waits for an attempt, a pause, or a slot that is not free."""
         self._fibers.run()
-        while self._free and self._wanting:
-            self._free -= 1
-            heapq.heappop(self._wanting)[2].keep(None)
+        while self._slots.grant():
             self._fibers.run()
 
     def _commit(self) -> None:
@@ -151,7 +135,7 @@ class Run:
         announced, self._announced = self._announced, []
         self._halt_all(CANCELLED)
         for flight in announced:
-            self.records[flight.before.path] = flight.before
+            self.records.withdraw(flight.before)
             flight.promise.break_(Halted(CANCELLED))
         self._interrupt(lambda flight: flight.scope.halt == CANCELLED)
 
@@ -161,7 +145,7 @@ class Run:
         announced, self._announced = self._announced, []
         for flight in announced:
             self._flying[flight.attempt] = flight
-        alone = len(self._flying) == 1 and not self._sleeping
+        alone = len(self._flying) == 1 and not self._pauses
         for flight in announced:
             attempt = flight.attempt
             if not attempt.prepare():
@@ -182,13 +166,11 @@ class Run:
         self._here = None
         if self._fibers.ready:
             return
-        until = self._sleeping[0][0] if self._sleeping else None
-        message = self.means.clock.receive(self._inbox, until)
+        message = self.means.clock.receive(self._inbox, self._pauses.next_end)
         while message is not None:
             message()
             message = self._next_message()
-        while self._sleeping and self._sleeping[0][0] <= self.elapsed():
-            heapq.heappop(self._sleeping)[2].keep(None)
+        self._pauses.end_due()
 
     def _next_message(self) -> Message | None:
         try:
@@ -225,60 +207,71 @@ class Run:
 
     def slot(self, height: int) -> Promise[None]:
         """One of the task's `max_parallel` slots, the longest way to the end first; to be given back."""
-        promise: Promise[None] = Promise()
-        heapq.heappush(self._wanting, (-height, next(self._numbers), promise))
-        return promise
+        return self._slots.want(height)
 
     def give_back(self) -> None:
         """Give a slot back."""
-        self._free += 1
+        self._slots.give_back()
 
     def sleep(self, seconds: float, scope: Scope) -> Promise[None]:
         """A pause, which ends early when its scope is halted."""
-        promise: Promise[None] = Promise()
-        heapq.heappush(self._sleeping, (self.elapsed() + seconds, next(self._numbers), promise, scope))
-        return promise
+        return self._pauses.begin(seconds, scope)
 
     def halt(self, scope: Scope, reason: str) -> None:
         """Let no further step start in this scope, and end the pauses in it."""
         scope.halt_here = scope.halt_here or reason
-        for _, _, promise, sleeper in self._sleeping:
-            if sleeper.halt:
-                promise.keep(None)
-        self._sleeping = [entry for entry in self._sleeping if not entry[2].done]
-        heapq.heapify(self._sleeping)
+        self._pauses.end_halted()
 
     def out_of_time(self, scope: Scope) -> bool:
         """Whether the deadline of a scope is over."""
         return scope.deadline is not None and self.elapsed() >= scope.deadline
 
-    def write(self, record: StepRecord) -> None:
-        """Have a record written by the next commit."""
-        self.records[record.path] = self._dirty[record.path] = record
+    def go_on(self, scope: Scope, record: StepRecord) -> None:
+        """Raise if nothing may start here any more: the scope was halted, or its time is over."""
+        if reason := scope.halt:
+            raise Halted(reason)
+        if self.out_of_time(scope):
+            message = "the time limit was over before it could start"
+            raise StepFailed(Error("timeout", message, record.id, record.path, retryable=False))
 
-    def reset(self, within: str = "") -> None:
-        """Make what failed, was cancelled or was left running pending again, in the whole task or under a path."""
-        inside = [record for path, record in self.records.items() if path.startswith(within)]
-        for path in to_reset(inside):
-            self.write(reset(self.records[path]))
+    def fail(self, path: str, error: Error, tolerated: bool) -> None:
+        """Write that a step, item or round has failed for good."""
+        now, shown = self.now(), replace(error, message=self.names.masker.mask_text(error.message))
+        self.records.write(
+            self.records[path], status=StepStatus.FAILED, error=shown, tolerated=tolerated, completed_at=now
+        )
+
+    def mark_halted(self, path: str, halted: Halted) -> None:
+        """Write that a step that had begun was cancelled; not when the run is handed back, for it goes on elsewhere."""
+        record = self.records[path]
+        if halted.reason != DRAINED and not record.ended and record.started_at is not None:
+            self.records.write(record, status=StepStatus.CANCELLED, completed_at=self.now())
+
+    def bounded(self, text: str, node: Node, path: str) -> str:
+        """The JSON text of a composed output, unless it is too large."""
+        if len(text) <= MAX_SIZE:
+            return text
+        message = f"the output is {len(text):,} bytes of JSON, more than {MAX_SIZE:,}: shape it with `output`"
+        raise StepFailed(Error("too_large", message, node.step.id, path, retryable=False))
 
     def perform(
         self, node: Node, scope: Scope, before: StepRecord, record: StepRecord, inputs: str, limit: float | None
     ) -> Promise[Outcome]:
         """Have an attempt start right after the commit that announces it."""
-        left = None if scope.deadline is None else max(0.0, scope.deadline - self.elapsed())
-        limits = [given for given in (limit, left) if given is not None]
-        attempt = Attempt(
-            lambda: self.means.resolve(node),
-            inputs,
-            self._context(node, scope, record),
-            min(limits, default=None),
-            self._ended,
-            self.means.interactive,
-        )
+        context, resolve = self._context(node, scope, record), partial(self.means.resolve, node)
+        limit = self._limit(scope, limit)
+        attempt = Attempt(resolve, inputs, context, limit, self._ended, self.means.interactive)
         flight = Flight(attempt, scope, before, Promise())
         self._announced.append(flight)
         return flight.promise
+
+    def _limit(self, scope: Scope, own: float | None) -> TimeLimit | None:
+        left = None if scope.deadline is None else max(0.0, scope.deadline - self.elapsed())
+        if own is not None and (left is None or own <= left):
+            return TimeLimit(own, f"it took longer than its time limit of {own:g} s")
+        return (
+            None if left is None else TimeLimit(left, "the time limit of the task, or of a group around it, was over")
+        )
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -299,11 +292,8 @@ class Run:
         """Called by the thread in which an attempt ended, or was given up."""
         self._inbox.put(lambda: self._flying.pop(attempt).promise.keep(attempt.outcome))
         if attempt.abandoned and attempt is self._here:  # this run's driver is stuck in it: another thread takes over
-            self.means.threads.run(self._take_over)
-
-    def _take_over(self) -> None:
-        self._receive()
-        self.drive()
+            self._here = None
+            self.means.threads.run(self.drive)
 
     def _halt_all(self, reason: str) -> None:
         self.halt(self.root, reason)
@@ -321,8 +311,7 @@ class Run:
 
     def _taken(self) -> Commit:
         events, progress = self._journal.take()
-        steps, self._dirty = tuple(self._dirty.values()), {}
-        return Commit(steps, events, progress, self.undoing)
+        return Commit(self.records.take(), events, progress, self.undoing)
 
     def _flush(self, commit: Commit) -> None:
         self.means.store.commit(self.task_id, self.claim.token, commit)

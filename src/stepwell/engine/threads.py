@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -52,8 +53,14 @@ def shared_loop() -> asyncio.AbstractEventLoop:
 
 
 def raise_in(thread: int, error: type[Interrupted]) -> None:
-    """Raise an exception in another thread, at its next Python instruction (CPython's `PyThreadState_SetAsyncExc`)."""
+    """Raise an exception in another thread, at its next Python instruction (CPython's `PyThreadState_SetAsyncExc`).
+
+    The main thread is also woken by `SIGURG` from a blocking call like `time.sleep`, if the program handles that
+    signal; by default it is ignored.
+    """
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
+    if sys.platform != "win32" and thread == threading.main_thread().ident:
+        signal.pthread_kill(thread, signal.SIGURG)
 
 
 def is_debugged(thread: int) -> bool:

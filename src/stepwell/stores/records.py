@@ -9,16 +9,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+import pydantic_core
+
 from stepwell.errors import FieldProblem, InvalidInput
 from stepwell.task import Apart, Attempt, Error, NewEvent, NewTask, StepRecord, StepStatus, Stored
 from stepwell.values import APART_SIZE
 
-_COMPACT = json.JSONEncoder(separators=(",", ":"), check_circular=False)
-
 
 def to_json(value: object) -> str:
-    """Compact ASCII JSON, so that NUL and lone surrogates reach no column as themselves."""
-    return _COMPACT.encode(value)
+    """Compact JSON; NUL and halves of surrogate pairs, which no column can hold, are escaped in it."""
+    try:
+        return pydantic_core.to_json(value).decode()
+    except pydantic_core.PydanticSerializationError:  # it has no form for half of a surrogate pair
+        return json.dumps(value, separators=(",", ":"))
 
 
 def copied(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ BUSY_SECONDS = 10.0
 
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={int(BUSY_SECONDS * 1000)}")
 _SERIALIZATION_FAILURES = {"40001", "40P01"}
+_CLOSED = {"08", "57"}  # classes of SQLSTATE: connection exceptions, and interventions of the operator
 
 
 class TryAgain(Unavailable):
@@ -63,17 +64,14 @@ class Session:
         found = self.rows(statement, params)
         return found[0] if found else None
 
-    def do(self, statement: str, params: Params) -> int:
-        """Run a statement that changes rows; answers how many."""
+    def do(self, statement: str, params: Params) -> None:
+        """Run a statement that answers nothing; PostgreSQL's errors may come with a later one."""
         self._cursor.execute(statement, params)
-        return self._cursor.rowcount  # type: ignore[no-any-return]
 
-    def do_many(self, statement: str, params: Sequence[Params]) -> int:
-        """Run a statement that changes rows for each of the parameters; answers how many."""
-        if not params:
-            return 0
-        self._cursor.executemany(statement, params)
-        return self._cursor.rowcount  # type: ignore[no-any-return]
+    def do_many(self, statement: str, params: Sequence[Params]) -> None:
+        """Run a statement that answers nothing for each of the parameters."""
+        if params:
+            self._cursor.executemany(statement, params)
 
 
 class Database:
@@ -116,10 +114,27 @@ class Database:
 
     def _transact(self, work: Callable[[Session], T]) -> T:
         with self._turn, self._translated(), self._cursor() as cursor:
-            cursor.execute(self._begin)
-            result = work(Session(cursor, self.clock))
+            if self.is_sqlite:
+                return self._steps(work, cursor, send=lambda: None)
+            # Statements that answer nothing travel with the next one that does: half the round trips.
+            with cursor.connection.pipeline() as pipeline:
+                return self._steps(work, cursor, pipeline.sync)
+
+    def _steps(self, work: Callable[[Session], T], cursor: Any, send: Callable[[], None]) -> T:
+        cursor.execute(self._begin)
+        result = work(Session(cursor, self.clock))
+        self._commit(cursor, send)
+        return result
+
+    def _commit(self, cursor: Any, send: Callable[[], None]) -> None:
+        try:
             cursor.execute("COMMIT")
-            return result
+            send()
+        except self._driver.OperationalError as error:
+            if getattr(error, "sqlstate", None) in _SERIALIZATION_FAILURES:
+                raise
+            message = f"the database {self.name} did not confirm the last write: {error}; repeat the call to know"
+            raise Unavailable(message) from error
 
     def _look(self, work: Callable[[Session], T]) -> T:
         with self._translated(), self._cursor() as cursor:
@@ -166,10 +181,13 @@ class Database:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether the transaction was given up without effect for a reason that goes away."""
-    if isinstance(error, sqlite3.OperationalError):
+    """Whether the transaction was given up without effect for a reason that goes away: another was in the way, or
+    PostgreSQL closed the connection (which has no SQLSTATE when it is the client that notices)."""
+    if isinstance(error, sqlite3.Error):
         return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-    return getattr(error, "sqlstate", None) in _SERIALIZATION_FAILURES
+    if not hasattr(error, "sqlstate"):
+        return False
+    return error.sqlstate is None or error.sqlstate in _SERIALIZATION_FAILURES or error.sqlstate[:2] in _CLOSED
 
 
 def _engine(url: str, connections: int) -> sa.Engine:

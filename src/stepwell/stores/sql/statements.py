@@ -46,7 +46,7 @@ class Statements:
     """The texts. `server_time` takes the time of a commit from the database rather than from parameter `now`."""
 
     def __init__(self, is_sqlite: bool, server_time: bool) -> None:
-        self._dialect = sqlite.dialect(paramstyle="named") if is_sqlite else psycopg.dialect()
+        self._dialect = sqlite.dialect(paramstyle="named") if is_sqlite else psycopg.dialect()  # type: ignore[no-untyped-call]
         self._insert = sqlite.insert if is_sqlite else postgresql.insert
         clock = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)
         self._now = clock if server_time else sa.bindparam("now", type_=sa.Double)
@@ -64,7 +64,7 @@ class Statements:
         self.get_task = self.text(sa.select(tasks).where(one))
         self.lock_task = self.text(sa.select(tasks).where(one).with_for_update())
         self.find_key = self.text(sa.select(tasks).where(tasks.c.idempotency_key == sa.bindparam("idempotency_key")))
-        self.insert_task = self.text(self._insert(tasks).on_conflict_do_nothing())
+        self.insert_task = self.text(self._insert(tasks).on_conflict_do_nothing().returning(tasks.c.task_id))
         changes: dict[str, sa.BindParameter[object]] = {name: sa.bindparam(name) for name in _CHANGING}
         self.save_task = self.text(sa.update(tasks).where(one).values(changes))
         self.commit = self.text(

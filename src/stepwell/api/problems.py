@@ -1,0 +1,148 @@
+"""Everything that goes wrong, as problem documents (RFC 9457)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from stepwell import errors
+from stepwell.api import answers
+from stepwell.api.json_response import Json
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of problem: its HTTP status, the end of its `type`, its title."""
+
+    status: int
+    name: str
+    title: str
+
+
+INVALID_INPUT = Kind(422, "invalid-input", "Invalid input")
+HOST_INVALID = Kind(400, "invalid-host", "Invalid Host header")
+HOST_UNKNOWN = Kind(421, "unknown-host", "Unknown host")
+FOREIGN_ORIGIN = Kind(403, "foreign-origin", "Request from another site")
+TOO_LARGE = Kind(413, "too-large", "Request too large")
+INTERNAL = Kind(500, "internal", "Internal error")
+
+KINDS: Mapping[type[Exception], Kind] = {
+    errors.NotFound: Kind(404, "not-found", "Not found"),
+    errors.InvalidInput: INVALID_INPUT,
+    errors.ExpressionError: INVALID_INPUT,
+    errors.DefinitionError: Kind(422, "broken-workflow", "Broken workflow"),
+    errors.Conflict: Kind(409, "conflict", "Conflict"),
+    errors.QueueFull: Kind(503, "queue-full", "Queue full"),
+    errors.Unavailable: Kind(503, "unavailable", "Unavailable"),
+    errors.StepwellError: INTERNAL,
+}
+"""The kind of an error is that of the first of its classes, by its MRO, that stands here."""
+
+
+class TooLarge(HTTPException):
+    """The body is larger than is allowed; an `HTTPException`, because FastAPI lets only those out of a body."""
+
+    def __init__(self, limit: int, setting: str) -> None:
+        super().__init__(TOO_LARGE.status, f"the body is larger than {limit:,} bytes ({setting})")
+
+
+def problem(
+    path: str, kind: Kind, detail: str, headers: Mapping[str, str] | None = None, **members: Any
+) -> Json:
+    """The answer for a problem; `members` are further fields of `answers.Problem`."""
+    document = answers.Problem(
+        type=f"urn:stepwell:problem:{kind.name}" if kind.name else "about:blank",
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        instance=path,
+        **members,
+    )
+    return Json(document, kind.status, headers, MEDIA_TYPE)
+
+
+def answer_problems(app: FastAPI) -> None:
+    """Have the application answer every exception with a problem document."""
+    app.add_exception_handler(errors.StepwellError, _of_ours)
+    app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(Exception, _of_a_bug)
+
+
+def definition_problems(error: errors.DefinitionError) -> list[answers.DefinitionProblem]:
+    """The problems of a workflow, as answers show them."""
+    return [
+        answers.DefinitionProblem(
+            message=found.message,
+            file=found.file,
+            line=found.line,
+            column=found.column,
+            source=found.source,
+            corrected=found.corrected,
+        )
+        for found in error.problems
+    ]
+
+
+async def _of_ours(request: Request, error: Exception) -> Json:
+    kind = next(KINDS[base] for base in type(error).__mro__ if base in KINDS)
+    members: dict[str, Any] = {}
+    headers: dict[str, str] = {}
+    if isinstance(error, errors.InvalidInput):
+        members["errors"] = [answers.FieldError(field=one.field, message=one.message) for one in error.problems]
+    elif isinstance(error, errors.DefinitionError):
+        members["problems"] = definition_problems(error)
+    elif isinstance(error, errors.Conflict) and error.status is not None:
+        members["task_status"] = error.status
+    elif isinstance(error, errors.Unavailable):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    return problem(request.url.path, kind, str(error), headers, **members)
+
+
+async def _of_validation(request: Request, error: Exception) -> Json:
+    found = error.errors() if isinstance(error, RequestValidationError) else ()
+    fields = [answers.FieldError(field=_field(one["loc"]), message=_message(one)) for one in found]
+    detail = "; ".join(f"{one.field}: {one.message}" for one in fields)
+    return problem(request.url.path, INVALID_INPUT, detail, errors=fields)
+
+
+async def _of_http(request: Request, error: Exception) -> Json:
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    if error.status_code == TOO_LARGE.status:
+        return problem(path, TOO_LARGE, error.detail, error.headers)
+    title, detail = HTTPStatus(error.status_code).phrase, error.detail
+    if detail == title:
+        detail = {404: f"nothing is served at {path}", 405: f"{request.method} is not possible here"}.get(
+            error.status_code, detail
+        )
+    return problem(path, Kind(error.status_code, "", title), detail, error.headers)
+
+
+async def _of_a_bug(request: Request, _: Exception) -> Json:
+    return problem(request.url.path, INTERNAL, "this should not have happened; the server's log tells more")
+
+
+def _field(place: Sequence[str | int]) -> str:
+    """`("body", "items", 3, "queue")` as `items[3].queue`."""
+    parts = place[1:] if len(place) > 1 else place
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
+
+
+def _message(found: Mapping[str, Any]) -> str:
+    if found["type"] == "json_invalid":
+        return f"is no JSON: {found['ctx']['error']} at character {found['loc'][-1]}"
+    if isinstance(found.get("input"), bytes):
+        return "must be JSON, with the header Content-Type: application/json"
+    if found["type"] == "extra_forbidden":
+        return "is no field of this request"
+    return str(found["msg"]).removeprefix("Value error, ")

@@ -1,0 +1,108 @@
+"""What callers send, and the parameters that many operations share."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Request
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from stepwell.errors import FieldProblem, InvalidInput
+from stepwell.values import seconds
+from stepwell.wiring import System
+
+MAX_WAIT = 60.0
+"""Seconds that `?wait=` may hold a request; a longer wait is cut to this."""
+
+MAX_BATCH = 1000
+"""Items of one batch."""
+
+
+def _refused(value: list[Any] | None) -> list[Any] | None:
+    if value:
+        raise ValueError("is not supported yet: ask the task's status, or wait for it")
+    return value
+
+
+def _in_utc(value: datetime) -> datetime:
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+Words = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Priority = Annotated[
+    str | int | None,
+    Field(description="low, normal, high, urgent (or critical), or a number.", examples=["high"]),
+]
+
+
+class Execution(BaseModel):
+    """What a caller may say about a task; what is left out is the workflow's word, or the setting's."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"variables": {"name": "Ada"}, "priority": "high", "labels": {"team": "shop"}}]},
+    )
+
+    variables: dict[str, Any] = Field(default_factory=dict, description="By name, as the workflow declares them.")
+    max_retries: Annotated[int, Field(ge=0, le=1000)] | None = None
+    timeout: str | float | None = Field(None, description="Running time, in seconds or as 5m.", examples=["30m"])
+    priority: Priority = None
+    queue: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,100}$")] | None = None
+    delay: str | float | None = Field(None, description="Start so much later, in seconds or as 5m.", examples=["10m"])
+    run_at: Annotated[datetime, AfterValidator(_in_utc)] | None = Field(
+        None, description="Start then; a time without an offset is in UTC.", examples=["2026-11-21T09:30:00Z"]
+    )
+    external_id: Words | None = Field(None, description="The caller's own id, to find the task by.")
+    labels: dict[Words, Annotated[str, StringConstraints(max_length=500)]] = Field(default_factory=dict, max_length=50)
+    notify: Annotated[list[Any] | None, AfterValidator(_refused)] = Field(None, description="Not supported yet.")
+
+
+class BatchExecution(BaseModel):
+    """Many tasks of one workflow: all are accepted, or none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    items: list[Execution] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class WorkflowText(BaseModel):
+    """The text of a workflow, in JSON."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str
+
+
+async def _system(request: Request) -> System:
+    system: System = request.app.state.system
+    return system
+
+
+async def _wait(
+    wait: Annotated[
+        str | None, Query(description=f"Answer when the task has ended, or after this time (at most {MAX_WAIT:g} s).")
+    ] = None,
+) -> float:
+    return 0.0 if wait is None else min(duration("wait", wait), MAX_WAIT)
+
+
+async def _labels(request: Request) -> dict[str, str]:
+    """`?label.team=shop&label.stage=live` as a mapping."""
+    parameters = request.query_params.multi_items()
+    return {name.removeprefix("label."): value for name, value in parameters if name.startswith("label.")}
+
+
+Asked = Annotated[System, Depends(_system)]
+Wait = Annotated[float, Depends(_wait)]
+Labels = Annotated[dict[str, str], Depends(_labels)]
+Limit = Annotated[int, Query(ge=1, le=1000, description="How many items at most.")]
+Cursor = Annotated[str | None, Query(description="The `next_cursor` of the page before.")]
+
+
+def duration(field: str, value: str | float) -> float:
+    """Seconds; raises `InvalidInput` that names the field."""
+    try:
+        return seconds(value)
+    except ValueError as error:
+        raise InvalidInput([FieldProblem(field, str(error))]) from error

@@ -1,0 +1,290 @@
+"""Records as answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from stepwell import variables
+from stepwell.api import answers
+from stepwell.api.problems import definition_problems
+from stepwell.loader import Broken, Definition
+from stepwell.plan import Block, Node, Plan, compile_definition
+from stepwell.service import Service
+from stepwell.task import Error, Event, Status, StepRecord, StepStatus, Task
+from stepwell.values import decode
+from stepwell.workflow import PRIORITIES
+
+LOOKED_AT = 200
+"""So many step records are looked at to tell how far a task is."""
+
+_LEVELS: Mapping[int, Any] = {level: name for name, level in PRIORITIES.items()}
+
+
+def time(seconds: float) -> str:
+    """Seconds since 1970 in ISO 8601, in UTC, with milliseconds and a Z."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def error(found: Error | None) -> answers.Error | None:
+    """Why something failed."""
+    return None if found is None else answers.Error(**found.as_json())
+
+
+def summary(service: Service, found: Task, now: float) -> answers.TaskSummary:
+    """A task without its result."""
+    return answers.TaskSummary(**_summary(service, found, now))
+
+
+def task(service: Service, found: Task, now: float) -> answers.Task:
+    """A task with its result."""
+    return answers.Task(**_summary(service, found, now), result=_result(service, found))
+
+
+def executed(service: Service, found: Task, now: float, message: str, **more: Any) -> answers.Executed:
+    """A task that ran inline and has ended."""
+    fields = _summary(service, found, now)
+    return answers.Executed(**fields, result=_result(service, found), message=message, **more)
+
+
+def accepted(service: Service, found: Task, **more: Any) -> answers.Accepted:
+    """A task that has not ended."""
+    ahead = service.ahead(found) if found.status is Status.QUEUED else 0
+    return answers.Accepted(
+        task_id=found.task_id,
+        status=found.status,
+        message=_message(found, ahead),
+        workflow_id=found.workflow_id,
+        queue=found.queue,
+        priority=_LEVELS[found.priority],
+        ahead=ahead,
+        **more,
+    )
+
+
+def status(service: Service, found: Task, now: float) -> answers.TaskStatus:
+    """The small form of a task."""
+    how_far = progress(service, found, now)
+    left = how_far.eta_seconds
+    return answers.TaskStatus(
+        task_id=found.task_id,
+        state=found.status,
+        progress=how_far.progress_percent,
+        estimated_time=left if left > 0 and found.status is Status.RUNNING else None,
+        error_details=error(found.error),
+        updated_at=time(found.updated_at),
+    )
+
+
+def progress(service: Service, found: Task, now: float) -> answers.Progress:
+    """How far a task is: what its actions reported, else what its outermost steps tell."""
+    reported = dict(found.progress or {})
+    percent, stage = reported.get("progress_percent"), reported.get("stage")
+    if found.status is Status.COMPLETED:
+        percent = 100.0
+    elif found.started_at is not None and (percent is None or stage is None):
+        done, running = _outermost(service, found)
+        percent = done if percent is None else percent
+        stage = stage or running
+    percent = min(100.0, max(0.0, float(percent or 0.0)))
+    return answers.Progress(
+        status=found.status,
+        stage=stage,
+        progress_percent=percent,
+        message=reported.get("message"),
+        filename=reported.get("filename"),
+        current_bytes=reported.get("current_bytes", 0),
+        total_bytes=reported.get("total_bytes", 0),
+        speed=reported.get("speed", 0.0),
+        eta_seconds=reported.get("eta_seconds", _left(found, percent, now)),
+        error=None if found.error is None else found.error.message,
+    )
+
+
+def step(service: Service, task_id: str, record: StepRecord) -> answers.Step:
+    """A step with its output."""
+    return answers.Step(
+        id=record.id,
+        path=record.path,
+        kind=record.kind,
+        status=record.status,
+        attempts=record.attempts,
+        started_at=_maybe_time(record.started_at),
+        completed_at=_maybe_time(record.completed_at),
+        inputs=None if record.inputs is None else decode(record.inputs),
+        output=service.output(task_id, record),
+        error=error(record.error),
+        failures=list(record.failures),
+        files=dict(record.files),
+        history=[
+            answers.Attempt(
+                number=one.number,
+                started_at=time(one.started_at),
+                completed_at=_maybe_time(one.completed_at),
+                worker=one.worker,
+                error=error(one.error),
+            )
+            for one in record.history
+        ],
+    )
+
+
+def event(found: Event) -> answers.Event:
+    """A fact about a task."""
+    return answers.Event(id=found.id, at=time(found.at), kind=found.kind, path=found.path, data=dict(found.data))
+
+
+def log_line(found: Event) -> answers.LogLine:
+    """The line of an event of kind `log`."""
+    return answers.LogLine(
+        id=found.id,
+        at=time(found.at),
+        path=found.path,
+        attempt=found.data.get("attempt"),
+        level=found.data.get("level", "info"),
+        message=found.data.get("message", ""),
+    )
+
+
+def workflow_summary(found: Definition | Broken) -> answers.WorkflowSummary:
+    """A workflow as the catalog's list shows it."""
+    return answers.WorkflowSummary(**_workflow(found))
+
+
+def workflow(found: Definition | Broken) -> answers.Workflow:
+    """A workflow with all that is known of it."""
+    if isinstance(found, Broken):
+        unknown = dict.fromkeys(("definition", "source", "hash", "graph", "variables_schema"))
+        return answers.Workflow(**_workflow(found), **unknown)
+    return answers.Workflow(
+        **_workflow(found),
+        definition=decode(found.text),
+        source=found.source,
+        hash=found.hash,
+        graph=graph(compile_definition(found.text)),
+        variables_schema=variables.json_schema(found.workflow.variables),
+    )
+
+
+def graph(plan: Plan) -> answers.Graph:
+    """The steps of a workflow and their order."""
+    blocks = [("", "steps", plan.steps)]
+    blocks += [
+        (name, name, block)
+        for name, block in (
+            ("on_failure", plan.on_failure),
+            ("on_cancel", plan.on_cancel),
+            ("finally", plan.finally_),
+        )
+        if block is not None
+    ]
+    drawn = answers.Graph(nodes=[], edges=[])
+    for outer, name, block in blocks:
+        _draw(drawn, block, outer, None, name)
+    return drawn
+
+
+def _draw(drawn: answers.Graph, block: Block, outer: str, parent: str | None, name: str) -> None:
+    """Add a list of steps and what is inside them; `outer` begins the paths."""
+    paths = [f"{outer}/{node.name}" if outer else node.name for node in block.nodes]
+    for node, path in zip(block.nodes, paths, strict=True):
+        drawn.nodes.append(
+            answers.GraphNode(
+                path=path, id=node.step.id, name=node.step.name, kind=node.kind, parent=parent, block=name
+            )
+        )
+        before = block.graph.before[node.index]
+        drawn.edges += [answers.GraphEdge(source=paths[earlier], target=path) for earlier in before]
+        for inner_name, inner_outer, inner in _inside(node, path):
+            _draw(drawn, inner, inner_outer, path, inner_name)
+
+
+def _inside(node: Node, path: str) -> Iterator[tuple[str, str, Block]]:
+    if node.block is not None:
+        yield node.kind, path, node.block
+    for number, (_, block) in enumerate(node.cases, start=1):
+        yield f"case {number}", path, block
+    if node.on_failure is not None:
+        yield "on_failure", f"{path}/on_failure", node.on_failure
+
+
+def _summary(service: Service, found: Task, now: float) -> dict[str, Any]:
+    return {
+        "task_id": found.task_id,
+        "type": found.queue,
+        "workflow_id": found.workflow_id,
+        "status": found.status,
+        "created_at": time(found.created_at),
+        "started_at": _maybe_time(found.started_at),
+        "completed_at": _maybe_time(found.completed_at),
+        "updated_at": time(found.updated_at),
+        "error": error(found.error),
+        "retry_count": found.retry_count,
+        "max_retries": found.max_retries,
+        "queue": found.queue,
+        "priority": _LEVELS[found.priority],
+        "external_id": found.external_id,
+        "labels": dict(found.labels),
+        "progress": progress(service, found, now),
+    }
+
+
+def _result(service: Service, found: Task) -> answers.Result | None:
+    if not found.ended:
+        return None
+    return answers.Result(
+        workflow_id=found.workflow_id,
+        status=found.status,
+        variables=dict(service.variables(found)),
+        outputs=service.outputs(found) or {},
+    )
+
+
+def _outermost(service: Service, found: Task) -> tuple[float, str | None]:
+    """What share of the outermost steps has ended, in percent, and which of them runs."""
+    names = {node.name for node in service.plan(found).steps.nodes}
+    records = service.steps(found.task_id, LOOKED_AT).items
+    outermost: Sequence[StepRecord] = [record for record in records if record.path in names]
+    running = next((record.path for record in outermost if record.status is StepStatus.RUNNING), None)
+    return 100.0 * sum(record.ended for record in outermost) / len(names), running
+
+
+def _left(found: Task, percent: float, now: float) -> float:
+    """Seconds to the end at the pace so far, 0 if that cannot be told."""
+    if found.status is not Status.RUNNING or found.started_at is None or percent <= 0:
+        return 0.0
+    return max(0.0, now - found.started_at) * (100.0 - percent) / percent
+
+
+def _message(found: Task, ahead: int) -> str:
+    if found.status is Status.QUEUED:
+        return f"queued; {ahead} {'task is' if ahead == 1 else 'tasks are'} ahead"
+    if found.status is Status.PENDING and found.wake_at is not None:
+        return f"it will start at {time(found.wake_at)}"
+    if found.status is Status.WAITING and found.wake_at is not None:
+        return f"it waits until {time(found.wake_at)}"
+    return f"it is {found.status}"
+
+
+def _maybe_time(seconds: float | None) -> str | None:
+    return None if seconds is None else time(seconds)
+
+
+def _workflow(found: Definition | Broken) -> dict[str, Any]:
+    if isinstance(found, Broken):
+        nothing: dict[str, Any] = {"name": None, "description": "", "queue": None, "priority": None, "labels": {}}
+        problems = definition_problems(found.error)
+        return {"id": found.workflow_id, "file": found.file, "valid": False, "problems": problems, **nothing}
+    spec = found.workflow
+    return {
+        "id": found.workflow_id,
+        "name": spec.name,
+        "description": spec.description,
+        "file": found.file,
+        "valid": True,
+        "queue": spec.queue,
+        "priority": cast("str | int", spec.priority),
+        "labels": dict(spec.labels),
+        "problems": [],
+    }

@@ -1,0 +1,115 @@
+"""Runs one task in the main thread, so that `breakpoint()` works there; Ctrl-C cancels it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import Empty, SimpleQueue
+from types import FrameType
+
+from stepwell.cli.exits import Exit
+from stepwell.cli.output import say
+from stepwell.errors import Conflict, StepwellError
+from stepwell.task import Status, Task
+from stepwell.wiring import System
+
+POLL = 0.2
+"""Seconds between two looks at a task that another process runs."""
+
+PATIENCE = 2.0
+"""Seconds that code which does not yield is waited for, once its task is over."""
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+class Execution:
+    """One task, from queued to its end. `late` is called if the task ended but its code holds the main thread."""
+
+    def __init__(self, system: System, task_id: str, late: Callable[[Task], None]) -> None:
+        self.interrupted = False
+        self._system, self._task_id, self._late = system, task_id, late
+        self._requests: SimpleQueue[bool] = SimpleQueue()  # the one thing that a signal handler may safely touch
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._main = threading.get_ident()
+
+    def run(self) -> Task:
+        """Run it to its end, over its own retries, and answer it; if another process took it, wait for that one."""
+        threading.Thread(target=self._cancel_when_asked, name="stepwell-cancel", daemon=True).start()
+        with self._signals():
+            while not (task := self._system.store.get(self._task_id)).ended:
+                if task.status is Status.QUEUED:
+                    self._system.engine.run(self._task_id, self._over)
+                else:
+                    self._pause(task)
+        self._requests.put(False)
+        return task
+
+    def _over(self, task: Task | None) -> None:
+        if task is None:
+            self._pause_before_next_look()
+        elif threading.get_ident() != self._main and task.ended:
+            timer = threading.Timer(PATIENCE, self._late, [task])
+            timer.daemon = True
+            timer.start()
+
+    def _pause(self, task: Task) -> None:
+        """Wait until a suspended task is due, or for a while for one that runs elsewhere."""
+        left = POLL if task.wake_at is None else max(0.01, task.wake_at - self._system.store.now())
+        self._wait(left)
+        if task.wake_at is not None:
+            self._system.store.wake()
+
+    def _pause_before_next_look(self) -> None:
+        self._wait(POLL)
+
+    def _wait(self, seconds: float) -> None:
+        try:
+            self._bell.get(timeout=min(seconds, threading.TIMEOUT_MAX))
+        except Empty:
+            return
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM cancel; the engine's SIGURG wakes the main thread from blocking calls."""
+        numbers = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, self._stop) for number in numbers}
+        before[signal.SIGURG] = signal.signal(signal.SIGURG, _wake)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stop(self, *_: object) -> None:
+        if self.interrupted:
+            leave(Exit.INTERRUPTED)
+        self.interrupted = True
+        self._requests.put(True)
+
+    def _cancel_when_asked(self) -> None:
+        if not self._requests.get():
+            return
+        say("cancelling: what has to be undone is run; press Ctrl-C again to leave at once")
+        try:
+            self._system.service.cancel(self._task_id, force=True)
+        except Conflict:  # it has ended meanwhile
+            pass
+        except StepwellError as error:
+            say(f"it could not be cancelled: {error}")
+        self._bell.put(None)
+
+
+def leave(code: int) -> None:
+    """End the process now, whatever its threads do, with the cursor of the terminal visible again."""
+    sys.stdout.flush()
+    if sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), b"\x1b[?25h\n")
+    os._exit(code)
+
+
+def _wake(number: int, frame: FrameType | None) -> None:
+    """Nothing to do: that a handler runs ends a blocking call, and the exception that is due is raised."""

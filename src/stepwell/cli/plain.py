@@ -1,0 +1,76 @@
+"""A running task as plain lines, for files, pipes and logs: one line when a step begins and one when it ends."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from stepwell.cli.follow import Followed, shown_path
+from stepwell.cli.output import duration, first_line
+from stepwell.cli.tree import parts
+from stepwell.task import Event
+
+PAUSE = 0.1
+"""Seconds between two looks."""
+
+PART_LINES = 20
+"""Lines that the items or rounds of one step may write."""
+
+
+class PlainLines:
+    """Writes what happens in one task, from a thread of its own that only reads."""
+
+    def __init__(self, write: Callable[[str], None], followed: Followed) -> None:
+        self._write, self._followed = write, followed
+        self._over = threading.Event()
+        self._part_lines: Counter[str] = Counter()
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Write while this is in force, up to the last event."""
+        writer = threading.Thread(target=self._write_on, name="stepwell-plain", daemon=True)
+        writer.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            writer.join()
+            self._tell()
+
+    def _write_on(self) -> None:
+        while not self._over.wait(PAUSE):
+            self._tell()
+
+    def _tell(self) -> None:
+        for event in self._followed.update():
+            if event.path is not None and (text := self._text(event, event.path)):
+                self._write(f"{event.path}: {text}")
+
+    def _text(self, event: Event, path: str) -> str:
+        inside = path != shown_path(path)
+        if inside and (event.kind not in ("log", "step.failed") or not self._may_write(shown_path(path))):
+            return ""
+        message = first_line(str(event.data.get("message", "")))
+        if event.kind == "log":
+            return f"{event.data.get('level')}: {message}"
+        status = event.kind.removeprefix("step.")
+        if inside or status == "retrying":
+            return f"attempt {event.data.get('attempt')} failed: {message}"
+        return " ".join(filter(None, (status, self._ending(path, status), message and f"- {message}")))
+
+    def _ending(self, path: str, status: str) -> str:
+        seen = self._followed.steps[path]
+        if status == "started":
+            return f"(attempt {seen.attempts})" if seen.attempts > 1 else ""
+        if seen.started_at is None or seen.ended_at is None or status == "skipped":
+            return ""
+        took, counts = duration(seen.ended_at - seen.started_at), parts(seen)
+        return f"in {took} ({counts})" if counts else f"in {took}"
+
+    def _may_write(self, path: str) -> bool:
+        self._part_lines[path] += 1
+        if self._part_lines[path] == PART_LINES + 1:
+            self._write(f"{path}: more lines of its items are not shown here")
+        return self._part_lines[path] <= PART_LINES

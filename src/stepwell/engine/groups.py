@@ -1,0 +1,70 @@
+"""Steps that hold other steps: groups, parallel groups and switches."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from stepwell.engine.attempts import Attempts
+from stepwell.engine.outcomes import StepFailed, failing_step
+from stepwell.engine.scope import Scope
+from stepwell.plan import Block, Node
+from stepwell.task import StepRecord, StepStatus
+from stepwell.values import decode, encode
+
+if TYPE_CHECKING:
+    from stepwell.engine.run import Run
+
+
+class Groups:
+    """Runs what is inside a step; `block` runs a list of steps."""
+
+    def __init__(self, run: Run, attempts: Attempts, block: Callable[[Block, Scope], Awaitable[None]]) -> None:
+        self._run, self._records, self._attempts, self._block = run, run.records, attempts, block
+
+    async def run(self, node: Node, scope: Scope, record: StepRecord) -> tuple[Scope, str]:
+        """The inner scope and the JSON text of the output. A retry goes on from what failed inside."""
+        while True:
+            started_at = record.started_at or self._run.now()
+            record = self._records.write(
+                record, status=StepStatus.RUNNING, started_at=started_at, tries=record.tries + 1
+            )
+            try:
+                return await self._once(node, scope, record)
+            except StepFailed as failure:
+                record = self._records[record.path]
+                pause = self._attempts.retry_pause(node, scope, record, failure.error)
+                if pause is None:
+                    raise
+            await self._run.sleep(pause, scope)
+            self._run.go_on(scope, record)
+            self._records.begin_again(f"{record.path}/")
+
+    async def _once(self, node: Node, scope: Scope, record: StepRecord) -> tuple[Scope, str]:
+        with failing_step(node, record.path, "timeout"):
+            limit = None if node.timeout is None else node.timeout(self._run.names.of(node, scope, record, "timeout"))
+        block = node.block if node.kind != "switch" else self._case(node, scope, record)
+        deadline = None if limit is None else self._run.elapsed() + limit
+        inner = Scope(block, record.path, record.position, scope, deadline=deadline)
+        if block is None:
+            return inner, "null"
+        await self._block(block, inner)
+        return inner, self._output(node, block, inner)
+
+    def _output(self, node: Node, block: Block, inner: Scope) -> str:
+        """Of a parallel group a mapping by id, of the others the last step's output."""
+        texts = [self._run.names.text(self._records[inner.path_of(child.name)]) for child in block.nodes]
+        if node.kind != "parallel":
+            return texts[-1]
+        parts = [f"{encode(child.name)}:{text}" for child, text in zip(block.nodes, texts, strict=True)]
+        return self._run.bounded("{" + ",".join(parts) + "}", node, inner.path)
+
+    def _case(self, node: Node, scope: Scope, record: StepRecord) -> Block | None:
+        """The case that holds; once chosen it is kept in the record's inputs, so that a resume takes the same."""
+        if record.inputs is None:
+            with failing_step(node, record.path, "switch"):
+                names = self._run.names.of(node, scope, record, "switch")
+                held = (n for n, (condition, _) in enumerate(node.cases) if condition is None or condition(names))
+                record = self._records.write(record, inputs=encode({"case": next(held, None)}))
+        chosen = decode(record.inputs or "null")["case"]
+        return None if chosen is None else node.cases[chosen][1]

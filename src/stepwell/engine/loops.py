@@ -1,0 +1,161 @@
+"""Steps that run many times: `foreach` over items, `until` in rounds."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from stepwell.engine.fibers import Mailbox
+from stepwell.engine.outcomes import Halted, StepFailed, failing_step, graver
+from stepwell.engine.scope import FAILED, Scope
+from stepwell.errors import StepwellError
+from stepwell.plan import ForeachPlan, Node, UntilPlan
+from stepwell.task import Error, StepRecord, StepStatus
+from stepwell.values import encode
+
+if TYPE_CHECKING:
+    from stepwell.engine.run import Run
+
+MAX_ITEMS = 100_000
+"""Items of one `foreach`."""
+
+
+@dataclass
+class Items:
+    """A `foreach` that is under way: its items, how many run at once, and how many may fail."""
+
+    values: Sequence[object]
+    at_once: int
+    allowed: float
+    wanted: int
+    running: int = 0
+    completed: int = 0
+    failures: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another item may start."""
+        return self.running < self.at_once and self.completed < self.wanted
+
+
+class Loops:
+    """Runs a step for each item or round; `once` runs it one time and writes its record."""
+
+    def __init__(self, run: Run, once: Callable[[Node, Scope, StepRecord], Awaitable[None]]) -> None:
+        self._run, self._records, self._once = run, run.records, once
+
+    async def each(self, node: Node, plan: ForeachPlan, scope: Scope, record: StepRecord) -> None:
+        """Run the step for each item, `max_parallel` at once; the output is the list of theirs, in item order."""
+        with failing_step(node, record.path, "foreach"):
+            items = _items(plan, self._run.names.of(node, scope, record, "foreach"))
+        now, count = record.started_at or self._run.now(), len(items.values)
+        record = self._records.write(record, status=StepStatus.RUNNING, started_at=now, inputs=encode({"items": count}))
+        await self._all(node, plan.name, Scope(None, record.path, record.position, scope), record, items)
+        texts = [self._run.names.text(self._records.part(node, record, index)) for index in range(count)]
+        self._records.write(
+            record,
+            status=StepStatus.COMPLETED,
+            output=self._run.bounded("[" + ",".join(texts) + "]", node, record.path),
+            failures=[items.failures[index] for index in sorted(items.failures)],
+            completed_at=self._run.now(),
+        )
+
+    async def again(self, node: Node, plan: UntilPlan, scope: Scope, record: StepRecord) -> None:
+        """Repeat the step until its condition holds; the output is the last round's."""
+        record = self._records.write(record, status=StepStatus.RUNNING, started_at=record.started_at or self._run.now())
+        with failing_step(node, record.path, "until"):
+            names = self._run.names.of(node, scope, record, "every")
+            rounds, pause = plan.max_times(names), 0.0 if plan.every is None else plan.every(names)
+        for index in range(rounds):
+            inner = Scope(None, record.path, record.position, scope, {"index": index})
+            ended = await self._part(node, inner, record, index)
+            if self._holds(node, plan, inner, ended):
+                output, now = self._run.names.text(ended), self._run.now()
+                self._records.write(record, status=StepStatus.COMPLETED, output=output, completed_at=now)
+                return
+            if index + 1 < rounds:
+                await self._run.sleep((ended.completed_at or 0.0) + pause - self._run.now(), scope)
+                self._run.go_on(scope, record)
+        message = f"`until` did not hold after {rounds} rounds (max_times)"
+        raise StepFailed(Error("max_times", message, record.id, record.path, retryable=False))
+
+    async def _all(self, node: Node, name: str, around: Scope, record: StepRecord, items: Items) -> None:
+        mailbox, waiting = Mailbox(), deque(enumerate(items.values))
+        failure: StepwellError | None = None
+        while True:
+            while waiting and items.has_room and not around.halt:
+                index, item = waiting.popleft()
+                inner = Scope(None, around.path, around.position, around, {name: item, "index": index})
+                tolerant = len(items.failures) < items.allowed
+                mailbox.expect(index, self._run.spawn(self._part(node, inner, record, index, tolerant)))
+                items.running += 1
+            if not items.running:
+                break
+            index, fiber = await mailbox.next()
+            items.running -= 1
+            try:
+                self._count(items, index, fiber.result())
+            except StepwellError as error:
+                failure = graver(failure, error)
+                self._run.halt(around, FAILED)
+        if failure is not None:
+            raise failure
+        if waiting and items.completed < items.wanted:
+            raise Halted(around.halt or FAILED)
+
+    def _count(self, items: Items, index: int, ended: StepRecord) -> None:
+        """Note how an item ended. Raises `StepFailed` for a failure that is one too many."""
+        if ended.error is None:
+            items.completed += 1
+            return
+        items.failures[index] = {"index": index, "item": items.values[index], "error": ended.error.as_json()}
+        if len(items.failures) > items.allowed:
+            raise StepFailed(ended.error)
+
+    async def _part(
+        self, node: Node, scope: Scope, whole: StepRecord, index: int, tolerant: bool = False
+    ) -> StepRecord:
+        """Run one item or round; its record, once it has ended."""
+        record = self._records.part(node, whole, index)
+        if not record.ended:
+            try:
+                await self._once(node, scope, record)
+            except StepFailed as failure:
+                self._run.fail(record.path, failure.error, tolerant and not self._run.out_of_time(scope))
+            except Halted as halted:
+                self._run.mark_halted(record.path, halted)
+                raise
+        record = self._records[record.path]
+        if record.error is not None and not record.tolerated:
+            raise StepFailed(record.error)
+        return record
+
+    def _holds(self, node: Node, plan: UntilPlan, scope: Scope, ended: StepRecord) -> bool:
+        with failing_step(node, ended.path, "until"):
+            inner = Scope(node.block, ended.path, ended.position, scope) if node.block else scope
+            output = self._run.names.read(ended)
+            return bool(plan.condition(self._run.names.of(node, inner, ended, "until", output=output)))
+
+
+def _items(plan: ForeachPlan, names: Mapping[str, object]) -> Items:
+    values = _listed(plan.items(names))
+    wanted = len(values) if plan.stop_after is None else plan.stop_after(names)
+    return Items(values, max(1, plan.max_parallel(names)), _allowed(plan, names, len(values)), wanted)
+
+
+def _listed(items: object) -> Sequence[object]:
+    if not isinstance(items, list | tuple):
+        raise ValueError(f"takes a list, not {type(items).__name__}: of a mapping use `| items` or `| list`")
+    if len(items) > MAX_ITEMS:
+        raise ValueError(f"{len(items):,} items are more than {MAX_ITEMS:,}")
+    return items
+
+
+def _allowed(plan: ForeachPlan, names: Mapping[str, object], total: int) -> float:
+    """How many items may fail."""
+    if plan.max_failed is None:
+        return float("inf") if plan.tolerant else 0
+    share = plan.max_failed(names)
+    return total * float(share[:-1]) / 100 if isinstance(share, str) else share

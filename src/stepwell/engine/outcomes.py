@@ -1,0 +1,42 @@
+"""How a step can end other than by completing: as errors that its fibers raise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from stepwell.errors import ExpressionError, Fail, NotFound, StepwellError
+from stepwell.plan import Node
+from stepwell.task import Error
+
+
+class StepFailed(StepwellError):
+    """A step failed for good, and nothing inside it tolerated that."""
+
+    def __init__(self, error: Error) -> None:
+        self.error = error
+        super().__init__(error.message)
+
+
+class Halted(StepwellError):
+    """A step was not begun, or not gone on with, because its scope was halted for this `reason`."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+def graver(first: StepwellError | None, second: StepwellError) -> StepwellError:
+    """Of two reasons why a list of steps ended early: the first that is more than a halt."""
+    return second if first is None or isinstance(first, Halted) else first
+
+
+@contextmanager
+def failing_step(node: Node, path: str, key: str) -> Iterator[None]:
+    """A key of a step whose expression fails, or whose value does not fit, fails the step."""
+    try:
+        yield
+    except (ExpressionError, NotFound, ValueError) as error:
+        raise StepFailed(Error("expression", f"{key}: {error}", node.step.id, path, retryable=False)) from error
+    except Fail as fail:
+        raise StepFailed(Error(fail.code, fail.message, node.step.id, path, retryable=False)) from fail

@@ -1,0 +1,92 @@
+"""The workflow's own keys: its id, environment, outputs, defaults and time limit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+
+from stepwell.loader.names import NameCheck
+from stepwell.loader.report import Path, Report
+from stepwell.loader.sites import ALWAYS, Known, Reading
+from stepwell.loader.texts import Texts
+from stepwell.workflow import RESERVED_IDS, Workflow
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+NOT_STEPS = {
+    "env": "`env` of the workflow is the same for every step: put what reads a step into the step's own `env`",
+    "timeout": "the time limit is known before the first step: it can read `variables` only",
+    "defaults": "`defaults` are the same for every step: put what reads a step into that step",
+}
+
+
+def check_whole(
+    report: Report, workflow: Workflow, texts: Texts, names: NameCheck, default_id: str | None = None
+) -> None:
+    """Report what is wrong with the keys of the workflow itself."""
+    _check_id(report, workflow, default_id)
+    for key in ("name", "labels"):
+        texts.refuse((key,), getattr(workflow, key))
+    for name, value in workflow.labels.items():
+        texts.refuse(("labels", name), value)
+    for number, value in enumerate(workflow.secrets):
+        texts.refuse(("secrets", number), value)
+    checker = _Checker(report, texts, names)
+    checker.check(("outputs",), workflow.outputs, secrets=())
+    checker.check(("env",), workflow.env, secrets=workflow.secrets)
+    checker.check(("timeout",), workflow.timeout, secrets=(), only=frozenset({"variables"}))
+    checker.check(("defaults", "timeout"), workflow.defaults.timeout, secrets=workflow.secrets)
+    if retry := workflow.defaults.retry:
+        for key in ("max_retries", "delay", "max_delay"):
+            value = getattr(retry, key)
+            checker.check(("defaults", "retry", key), value, secrets=workflow.secrets, known={"error": ALWAYS})
+        if isinstance(retry.if_, str):
+            path = ("defaults", "retry", "if")
+            readings = texts.of_expression(path, "defaults", retry.if_, 0, retry.if_)
+            checker.check_readings(path, readings, secrets=workflow.secrets, known={"error": ALWAYS})
+
+
+class _Checker:
+    def __init__(self, report: Report, texts: Texts, names: NameCheck) -> None:
+        self._report, self._texts, self._names = report, texts, names
+
+    def check(
+        self,
+        path: Path,
+        value: object,
+        *,
+        secrets: Collection[str],
+        known: Known | None = None,
+        only: Collection[str] = (),
+    ) -> None:
+        """Check what a value reads; `only` are the names that it may, if not all."""
+        self.check_readings(
+            path, self._texts.of_value(path, str(path[0]), value), secrets=secrets, known=known, only=only
+        )
+
+    def check_readings(
+        self,
+        path: Path,
+        readings: Iterable[Reading],
+        *,
+        secrets: Collection[str],
+        known: Known | None = None,
+        only: Collection[str] = (),
+    ) -> None:
+        """The same for what was read already."""
+        refused: Mapping[str, str] = NOT_STEPS
+        for reading in readings:
+            root = reading.read[0]
+            if path[0] in refused and (root == "steps" or (only and root not in only)):
+                self._report.add_inside(reading.path, reading.offset, refused[str(path[0])])
+            else:
+                self._names.check(reading, known or {}, secrets)
+
+
+def _check_id(report: Report, workflow: Workflow, default_id: str | None) -> None:
+    name = workflow.id or default_id
+    if name in RESERVED_IDS:
+        remedy = "choose another" if workflow.id else "rename the file, or give it an `id`"
+        report.add(("id",), f"the workflow id {name!r} is reserved: {remedy}")
+    elif workflow.id is None and default_id is not None and not _ID.fullmatch(default_id):
+        message = f"the file's name {default_id!r:.120} is no workflow id (letters, digits, _ and -): give it an `id`"
+        report.add(("id",), message)

@@ -1,0 +1,38 @@
+"""The queue of a process that runs its tasks itself, one at a time: nobody is rung for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stepwell.task import Task
+
+
+class SilentQueue:
+    """A `Queue` without a pool: whoever submits a task goes on to run it in its own thread."""
+
+    def admit(self, count: int = 1) -> None:
+        """There is always room."""
+
+    def forgo(self, count: int = 1) -> None:
+        """Nothing was reserved."""
+
+    def ring(self, task: Task, admitted: bool = False) -> None:
+        """The caller runs it."""
+
+    def remove(self, task_id: str) -> None:
+        """Nothing waits here."""
+
+    def ahead(self, task: Task) -> int:  # noqa: ARG002 - no task stands in a line here
+        """Nothing waits here."""
+        return 0
+
+    def stats(self) -> Mapping[str, Any]:
+        """A pool without places, by the names of the API."""
+        return {
+            "current_processing": 0,
+            "queue_size": 0,
+            "max_workers": 0,
+            "max_queue_size": 0,
+            "is_running": False,
+        }

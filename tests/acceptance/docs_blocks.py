@@ -1,0 +1,59 @@
+"""Reads what the tests of the documents need out of Markdown: fenced blocks and tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+_CODE = re.compile(r"`([^`]+)`")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block; `comment` is the HTML comment right above it, or empty."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+    comment: str
+
+    def __str__(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+
+def blocks(page: Path, *languages: str) -> Iterator[Block]:
+    """The fenced blocks of a page in these languages, in order."""
+    text = page.read_text(encoding="utf-8")
+    for found in _FENCE.finditer(text):
+        if found[1] in languages:
+            before = text[: found.start()].rstrip("\n").rpartition("\n")[2]
+            comment = before.removeprefix("<!--").removesuffix("-->").strip() if before.startswith("<!--") else ""
+            yield Block(page, text.count("\n", 0, found.start()) + 1, found[1], found[2], comment)
+
+
+def section(page: Path, heading: str) -> str:
+    """The text under a heading, up to the next one."""
+    text = page.read_text(encoding="utf-8")
+    starts = {found[1]: found.end() for found in _HEADING.finditer(text)}
+    rest = text[starts[heading] :]
+    following = _HEADING.search(rest)
+    return rest[: following.start()] if following else rest
+
+
+def table(text: str) -> list[list[str]]:
+    """The cells of the first table in a text, without its head."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines[2:]]
+
+
+def names(text: str) -> list[str]:
+    """Everything in a text that stands `in code`."""
+    return _CODE.findall(text)

@@ -1,0 +1,228 @@
+"""What only a database can do: schema versions, other processes, full disks, lost connections."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from stepwell.errors import SettingsError, Unavailable
+from stepwell.ports import Commit
+from stepwell.stores.sql import SqlStore, database, schema
+from stepwell.task import FORMAT, NewTask, Status, StepRecord, StepStatus
+
+NEW = NewTask("t1", "orders", "hash-1", "steps: []", "line", 1, "{}", timeout=60, max_retries=3)
+STEP = StepRecord("load", "0001", StepStatus.COMPLETED, "call", output="1")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "new" / "folder" / "stepwell.db"
+
+
+@pytest.fixture
+def open_store(path: Path) -> Iterator[Callable[[], SqlStore]]:
+    opened: list[SqlStore] = []
+
+    def open_one() -> SqlStore:
+        opened.append(SqlStore(f"sqlite:///{path}"))
+        return opened[-1]
+
+    yield open_one
+    for store in opened:
+        store.close()
+
+
+def _change(path: Path, statement: str) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(statement)
+    connection.close()
+
+
+def test_what_is_written_is_there_after_a_restart(open_store: Callable[[], SqlStore]) -> None:
+    store = open_store()
+    store.create(NEW)
+    store.claim("t1", "A", "w")
+    store.commit("t1", "A", Commit(steps=[STEP]))
+    store.close()
+    again = open_store()
+    assert list(again.steps("t1").items) == [STEP]
+    assert again.finish("t1", "A", Commit(), Status.COMPLETED, None, None).status is Status.COMPLETED
+
+
+def test_sqlite_is_durable_and_checks_references(open_store: Callable[[], SqlStore]) -> None:
+    store = open_store()
+    with store._db.engine.connect() as connection:
+        found = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("synchronous", "foreign_keys")
+        }
+        assert found == {"synchronous": 2, "foreign_keys": 1}
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+
+def test_an_older_database_is_brought_forward_with_its_data(open_store: Callable[[], SqlStore], path: Path) -> None:
+    open_store().create(NEW)
+    migrations = {
+        2: ("ALTER TABLE tasks ADD COLUMN note TEXT NOT NULL DEFAULT 'old'",),
+        3: ("CREATE INDEX tasks_by_note ON tasks (note)", "UPDATE tasks SET note = note || '!'"),
+    }
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        schema.migrate(connection, 3, migrations)
+        schema.migrate(connection, 3, migrations)
+        assert connection.exec_driver_sql("SELECT task_id, note FROM tasks").all() == [("t1", "old!")]
+        assert connection.exec_driver_sql("SELECT version FROM schema_version").all() == [(3,)]
+    engine.dispose()
+
+
+def test_a_migration_that_fails_leaves_everything_as_it_was(open_store: Callable[[], SqlStore], path: Path) -> None:
+    store = open_store()
+    store.create(NEW)
+    broken = {2: ("ALTER TABLE tasks ADD COLUMN note TEXT", "SELECT nonsense")}
+    with store._db.engine.connect() as connection, pytest.raises(sa.exc.OperationalError):
+        schema.migrate(connection, 2, broken)
+    assert open_store().get("t1").status is Status.QUEUED
+
+
+def test_a_database_of_a_newer_release_is_refused(open_store: Callable[[], SqlStore], path: Path) -> None:
+    open_store()
+    _change(path, "UPDATE schema_version SET version = 99")
+    with pytest.raises(SettingsError, match=r"schema version 99.*install the newer release"):
+        open_store()
+
+
+def test_every_version_has_its_migration() -> None:
+    assert sorted(schema.MIGRATIONS) == list(range(2, schema.VERSION + 1))
+
+
+def test_a_task_of_a_newer_format_is_left_to_newer_workers(open_store: Callable[[], SqlStore], path: Path) -> None:
+    store = open_store()
+    store.create(NEW)
+    _change(path, f"UPDATE tasks SET format = {FORMAT + 1}")
+    assert store.claim("t1", "A", "w") is None
+    assert store.get("t1").status is Status.QUEUED
+
+
+def test_threads_that_open_a_new_database_at_once_agree(open_store: Callable[[], SqlStore]) -> None:
+    begin, stores = threading.Barrier(6), []
+
+    def work() -> None:
+        begin.wait()
+        stores.append(open_store())
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(stores) == 6
+    assert stores[0].create(NEW)[1]
+    assert not stores[5].create(NEW)[1]
+
+
+WRITER = """
+import sys
+from stepwell.ports import Commit
+from stepwell.stores.sql import SqlStore
+from stepwell.task import NewTask, Status
+store = SqlStore(sys.argv[1])
+for number in range(40):
+    id_ = f"{sys.argv[2]}-{number}"
+    store.create(NewTask(id_, "w", "h", "text", "line", 1, "{}", timeout=60, max_retries=0))
+    assert store.claim(id_, "A", "w")
+    store.finish(id_, "A", Commit(), Status.COMPLETED, None, None)
+"""
+
+
+def test_processes_write_side_by_side(open_store: Callable[[], SqlStore], path: Path) -> None:
+    command = [sys.executable, "-c", WRITER, f"sqlite:///{path}"]
+    writers = [subprocess.Popen([*command, str(number)]) for number in range(3)]
+    assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0]
+    counts = open_store().counts()["line"]
+    assert (counts["completed"], counts["completed_total"], counts["queued"]) == (120, 120, 0)
+
+
+def test_a_locked_database_is_waited_for_and_then_unavailable(
+    open_store: Callable[[], SqlStore], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pragmas = tuple(pragma for pragma in database._PRAGMAS if "busy_timeout" not in pragma)
+    monkeypatch.setattr(database, "_PRAGMAS", (*pragmas, "busy_timeout=0"))
+    store = open_store()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="locked"):
+        store.create(NEW)
+    other.execute("ROLLBACK")
+    other.close()
+    assert store.create(NEW)[1]
+
+
+def test_a_full_disk_is_unavailable_and_loses_nothing(open_store: Callable[[], SqlStore]) -> None:
+    store = open_store()
+    store.create(NEW)
+    store.claim("t1", "A", "w")
+    with store._db.engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+        large = replace(STEP, output='"' + "x" * 60_000 + '"')
+    with pytest.raises(Unavailable, match="full"):
+        store.commit("t1", "A", Commit(steps=[large]))
+    assert list(store.steps("t1").items) == []
+    with store._db.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count=1000000")
+    store.commit("t1", "A", Commit(steps=[large]))
+    assert list(store.steps("t1").items) == [large]
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("nonsense", "no URL"),
+        ("mysql://x/y", "mysql"),
+        ("sqlite://", "without a file"),
+        ("sqlite:///:memory:", "without a file"),
+    ],
+)
+def test_a_wrong_url_is_a_wrong_setting(url: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        SqlStore(url)
+
+
+def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("this is no database, but a text that is long enough to be looked at" * 20)
+    with pytest.raises(Unavailable, match="not a database"):
+        SqlStore(f"sqlite:///{tmp_path}/text")
+
+
+def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Unavailable, match="file"):
+        SqlStore(f"sqlite:///{tmp_path}/file/stepwell.db")
+
+
+def test_a_server_that_is_not_there_is_unavailable_and_keeps_the_password(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="cannot be used") as caught:
+        SqlStore(f"postgresql://me:secret@/x?host={tmp_path}")
+    assert "secret" not in str(caught.value)
+
+
+def test_connections_that_the_server_closed_are_replaced(postgres_url: str) -> None:
+    kill = (
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    )
+    with closing(SqlStore(postgres_url)) as store, closing(SqlStore(postgres_url)) as other:
+        store.ping()
+        other._db.read(lambda session: session.rows(kill, {}))
+        store.ping()
+        other._db.read(lambda session: session.rows(kill, {}))
+        assert isinstance(store.reap(), list)

@@ -1,0 +1,240 @@
+"""The state machine: every pair of states, what a retry resets, what is told and counted, and pauses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from stepwell import lifecycle
+from stepwell.errors import Conflict
+from stepwell.task import Error, NewTask, Status, StepRecord, StepStatus, Task
+
+PENDING, QUEUED, RUNNING, WAITING = Status.PENDING, Status.QUEUED, Status.RUNNING, Status.WAITING
+COMPLETED, FAILED, CANCELLED = Status.COMPLETED, Status.FAILED, Status.CANCELLED
+
+TASK_MOVES = {
+    (PENDING, QUEUED), (QUEUED, RUNNING), (RUNNING, QUEUED), (RUNNING, WAITING), (WAITING, QUEUED),
+    (RUNNING, COMPLETED), (RUNNING, FAILED), (RUNNING, CANCELLED),
+    (PENDING, CANCELLED), (QUEUED, CANCELLED), (WAITING, CANCELLED),
+    (COMPLETED, QUEUED), (FAILED, QUEUED), (CANCELLED, QUEUED),
+}  # fmt: skip
+
+STEP_MOVES = {
+    "pending": {"running", "skipped", "cancelled"},
+    "running": {"pending", "waiting", "completed", "failed", "skipped", "cancelled"},
+    "waiting": {"running", "cancelled"},
+    "completed": {"pending"},
+    "failed": {"pending"},
+    "skipped": {"pending"},
+    "cancelled": {"pending"},
+}
+
+
+def task(status: Status = QUEUED, **changes: Any) -> Task:
+    new = NewTask("t1", "w", "h", "text", "line", 1, "{}", timeout=60, max_retries=3)
+    return replace(lifecycle.created(new, 100.0), status=status, **changes)
+
+
+def step(path: str, status: str = "completed", **changes: Any) -> StepRecord:
+    return StepRecord(path, path, StepStatus(status), "call", attempts=1, tries=1, **changes)
+
+
+@pytest.mark.parametrize("before", list(Status))
+@pytest.mark.parametrize("after", list(Status))
+def test_every_pair_of_task_states(before: Status, after: Status) -> None:
+    if (before, after) in TASK_MOVES:
+        lifecycle.move(before, after)
+        return
+    with pytest.raises(Conflict, match=f"{before} task cannot become {after}") as caught:
+        lifecycle.move(before, after)
+    assert caught.value.status == before
+
+
+@pytest.mark.parametrize("before", list(StepStatus))
+@pytest.mark.parametrize("after", list(StepStatus))
+def test_every_pair_of_step_states(before: StepStatus, after: StepStatus) -> None:
+    if after in STEP_MOVES[before]:
+        lifecycle.move_step(before, after)
+        return
+    with pytest.raises(Conflict, match=f"{before} step cannot become {after}"):
+        lifecycle.move_step(before, after)
+
+
+TRANSITIONS: dict[str, tuple[Callable[[Task], Task], dict[Status, Status]]] = {
+    "started": (lambda before: lifecycle.started(before, 110, "host:1"), {QUEUED: RUNNING}),
+    "completed": (lambda before: lifecycle.finished(before, 110, 5, COMPLETED, "1", None), {RUNNING: COMPLETED}),
+    "suspended": (lambda before: lifecycle.suspended(before, 110, 5, 30, None), {RUNNING: WAITING}),
+    "handed back": (lambda before: lifecycle.handed_back(before, 110, 5), {RUNNING: QUEUED}),
+    "lost": (lambda before: lifecycle.lost(before, 110, 5), {RUNNING: QUEUED}),
+    "woken": (lambda before: lifecycle.woken(before, 110), {PENDING: QUEUED, WAITING: QUEUED}),
+    "retried": (lambda before: lifecycle.retried(before, 110), {COMPLETED: QUEUED, FAILED: QUEUED, CANCELLED: QUEUED}),
+}
+
+
+@pytest.mark.parametrize("name", TRANSITIONS)
+@pytest.mark.parametrize("status", list(Status))
+def test_each_transition_from_each_state(name: str, status: Status) -> None:
+    become, allowed = TRANSITIONS[name]
+    if status not in allowed:
+        with pytest.raises(Conflict):
+            become(task(status))
+        return
+    after = become(task(status))
+    assert (after.status, after.updated_at) == (allowed[status], 110)
+
+
+def test_the_third_crash_in_a_row_fails_it() -> None:
+    lost = lifecycle.lost(task(RUNNING, crashes=1, worker="host:1"), 110, 5)
+    assert (lost.status, lost.crashes, lost.worker, lost.ran_for) == (QUEUED, 2, None, 5)
+    lost = lifecycle.lost(replace(lost, status=RUNNING, worker="host:2"), 120, 1)
+    assert (lost.status, lost.completed_at) == (FAILED, 120)
+    assert lost.error is not None
+    assert (lost.error.code, lost.error.retryable) == ("worker_lost", False)
+    assert "host:2" in lost.error.message
+
+
+@pytest.mark.parametrize(
+    ("status", "crashes"),
+    [("completed", 0), ("failed", 0), ("skipped", 0), ("cancelled", 0), ("running", 2), ("pending", 2), ("waiting", 2)],
+)
+def test_only_an_ended_step_is_headway(status: str, crashes: int) -> None:
+    after = lifecycle.committed(task(RUNNING, crashes=2), 110, [step("a", status)], None)
+    assert (after.crashes, after.updated_at) == (crashes, 110)
+
+
+class TestReset:
+    """`to_reset` and `reset`."""
+
+    def test_what_failed_was_cancelled_or_left_running(self) -> None:
+        statuses = ["completed", "failed", "cancelled", "running", "waiting", "skipped", "pending"]
+        records = [step(status, status) for status in statuses]
+        assert lifecycle.to_reset(records) == ["failed", "cancelled", "running", "waiting"]
+
+    def test_what_was_tolerated_stays_with_all_inside(self) -> None:
+        inside = [step("g/a", "failed"), step("g/a/on_failure/b"), step("g/on_failure/c")]
+        assert lifecycle.to_reset([step("g", "failed", tolerated=True), *inside]) == []
+
+    @pytest.mark.parametrize("status", ["completed", "skipped"])
+    def test_nothing_inside_what_is_done(self, status: str) -> None:
+        records = [step("race", status), step("race/loser", "cancelled"), step("race/loser/inner", "failed")]
+        assert lifecycle.to_reset(records) == []
+
+    def test_of_a_failed_group_only_what_failed_and_failure_blocks(self) -> None:
+        records = [
+            step("g", "failed"),
+            step("g/a"),
+            step("g/b", "failed"),
+            step("g/b/on_failure/x"),
+            step("g/b/on_failure/y"),
+            step("g/b/on_failure/y/z"),
+            step("g/c", "pending"),
+            step("g/on_failure/x", "skipped"),
+        ]
+        assert lifecycle.to_reset(records) == [
+            "g", "g/b", "g/b/on_failure/x", "g/b/on_failure/y", "g/b/on_failure/y/z", "g/on_failure/x",
+        ]  # fmt: skip
+
+    def test_of_a_failed_foreach_only_the_failed_items(self) -> None:
+        records = [
+            step("each", "failed"),
+            step("each[0]"),
+            step("each[1]", "failed"),
+            step("each[1]/a"),
+            step("each[1]/b", "failed"),
+            step("each[2]", "cancelled"),
+            step("each[10]"),
+        ]
+        assert lifecycle.to_reset(records) == ["each", "each[1]", "each[1]/b", "each[2]"]
+
+    def test_the_final_blocks_of_the_task(self) -> None:
+        records = [step("a"), step("on_failure/x"), step("on_cancel/y"), step("finally/z"), step("finally/z/in")]
+        assert lifecycle.to_reset(records) == ["on_failure/x", "on_cancel/y", "finally/z", "finally/z/in"]
+        assert lifecycle.to_reset([step("on_failure_too"), step("a/finally")]) == []
+
+    def test_chosen_steps_with_all_inside_and_around(self) -> None:
+        records = [step("a"), step("g"), step("g/b"), step("g/b/in"), step("g/bc"), step("g[1]"), step("h", "failed")]
+        assert lifecycle.to_reset(records, ["g/b"]) == ["g", "g/b", "g/b/in", "h"]
+        assert lifecycle.to_reset(records, ["g"]) == ["g", "g/b", "g/b/in", "g/bc", "g[1]", "h"]
+
+    def test_reset_keeps_what_happened(self) -> None:
+        before = replace(
+            step("a", "failed"), output="1", error=Error("x", "y"), completed_at=3.0, started_at=1.0, tolerated=True,
+            failures=({"index": 1},), files={"f": {"size": 1}},
+        )  # fmt: skip
+        after = lifecycle.reset(before)
+        assert after == replace(step("a", "pending"), tries=0, started_at=1.0)
+
+
+@pytest.mark.parametrize(
+    ("path", "around"),
+    [("a", []), ("a/b[3]/c", ["a", "a/b", "a/b[3]"]), ("a[1][2]", ["a", "a[1]"]), ("on_failure/x", ["on_failure"])],
+)
+def test_ancestors(path: str, around: list[str]) -> None:
+    assert list(lifecycle.ancestors(path)) == around
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        ("running", "step.started"), ("completed", "step.completed"), ("failed", "step.failed"),
+        ("skipped", "step.skipped"), ("cancelled", "step.cancelled"), ("pending", "step.retrying"),
+    ],
+)  # fmt: skip
+def test_what_a_record_tells(status: str, kind: str) -> None:
+    event = lifecycle.step_event(step("a", status, output="secret", error=Error("x", "y" * 5000)))
+    assert event is not None
+    assert (event.kind, event.path) == (kind, "a")
+    assert event.data == {"attempt": 1, "code": "x", "message": "y" * 1000}
+
+
+def test_a_step_that_has_not_begun_or_waits_tells_nothing() -> None:
+    assert lifecycle.step_event(replace(step("a", "pending"), attempts=0)) is None
+    assert lifecycle.step_event(step("a", "waiting")) is None
+
+
+def test_what_moves_of_a_task_tell() -> None:
+    def told(before: Task | None, after: Task) -> list[str]:
+        return [event.kind for event in lifecycle.task_events(before, after)]
+
+    assert told(None, task(QUEUED)) == ["task.created", "task.queued"]
+    assert told(None, task(PENDING)) == ["task.created"]
+    assert told(task(QUEUED), task(RUNNING)) == ["task.started"]
+    assert told(task(RUNNING), task(WAITING)) == ["task.waiting"]
+    assert told(task(FAILED), task(QUEUED)) == ["task.retried", "task.queued"]
+    assert told(task(WAITING), task(QUEUED, cancel_requested=True)) == ["task.cancel_requested", "task.queued"]
+    assert told(task(RUNNING), task(RUNNING, cancel_requested=True)) == ["task.cancel_requested"]
+    assert told(task(RUNNING), task(RUNNING)) == []
+    for status in (COMPLETED, FAILED, CANCELLED):
+        assert told(task(RUNNING), task(status)) == [f"task.{status}"]
+
+
+def test_what_moves_count() -> None:
+    late = Error("timeout", "too slow")
+    assert lifecycle.count_changes(None, task(QUEUED)) == {"queued": 1}
+    assert lifecycle.count_changes(task(QUEUED), task(QUEUED)) == {}
+    assert lifecycle.count_changes(task(RUNNING), task(COMPLETED)) == {
+        "running": -1, "completed": 1, "completed_total": 1,
+    }  # fmt: skip
+    assert lifecycle.count_changes(task(RUNNING), task(FAILED, error=late)) == {
+        "running": -1, "failed": 1, "failed_total": 1, "timeout_total": 1,
+    }  # fmt: skip
+    assert lifecycle.count_changes(task(RUNNING), task(WAITING, attempt=2)) == {
+        "running": -1, "waiting": 1, "retried_total": 1,
+    }  # fmt: skip
+    assert lifecycle.count_changes(task(FAILED, error=late), None) == {"failed": -1}
+
+
+@pytest.mark.parametrize(
+    ("retry_number", "pause"), [(1, 2.0), (2, 6.0), (3, 18.0), (4, 30.0), (100, 30.0), (10_000, 30.0)]
+)
+def test_pauses_grow_up_to_their_bound(retry_number: int, pause: float) -> None:
+    assert lifecycle.pause_before(retry_number, delay=2, backoff=3, max_delay=30, jitter_random=None) == pause
+    assert lifecycle.pause_before(retry_number, delay=2, backoff=3, max_delay=30, jitter_random=0.0) == pause / 2
+    assert lifecycle.pause_before(retry_number, delay=2, backoff=3, max_delay=30, jitter_random=0.5) == pause * 0.75
+
+
+def test_without_a_delay_there_is_no_pause() -> None:
+    assert lifecycle.pause_before(5, delay=0, backoff=2, max_delay=60, jitter_random=0.5) == 0
