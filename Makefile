@@ -19,6 +19,7 @@ help:  ## Print this help
 
 demo: $(RUNTIME)  ## Report the licences of every package that is installed here
 	$(BIN)/stepwell run dependency_report
+	@echo 'Open data/reports/dependencies.html in a browser.'
 
 run: $(RUNTIME)  ## Serve the API on http://127.0.0.1:8000
 	$(BIN)/python run.py

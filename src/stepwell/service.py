@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stepwell import variables
-from stepwell.errors import Conflict, Fail, FieldProblem, InvalidInput, NotFound, StepwellError, did_you_mean
+from stepwell.errors import Conflict, Fail, FieldProblem, InvalidInput, NotFound, did_you_mean
 from stepwell.ids import new_task_id
+from stepwell.lifecycle import to_reset
 from stepwell.loader import Catalog, Definition
 from stepwell.plan import Plan, compile_definition, downstream
 from stepwell.ports import Queue, TaskFilter, TaskStore
@@ -101,7 +102,7 @@ class Service:
     def retry(self, task_id: str, from_step: str | None = None) -> Task:
         """Run an ended task again, from what failed, or from a step and all that comes after it."""
         task = self._store.get(task_id)
-        reset = self._from(task, from_step) if from_step else ()
+        reset = self._to_reset(task, from_step)
         self._queue.admit()
         try:
             task = self._store.retry(task_id, reset)
@@ -252,11 +253,14 @@ class Service:
             timeout = template({"variables": values}) if template else self._defaults.timeout
         return _seconds("timeout", timeout)
 
-    def _from(self, task: Task, from_step: str) -> Sequence[str]:
-        plan = self.plan(task)
+    def _to_reset(self, task: Task, from_step: str | None) -> Sequence[str]:
+        """The paths of the steps that a retry begins afresh."""
         records = self._store.steps(task.task_id).items
+        if from_step is None:
+            return to_reset(records)
         known = {record.path for record in records}
-        return downstream(plan, from_step if from_step in known else _path_of(from_step, records))
+        path = from_step if from_step in known else _path_of(from_step, records)
+        return to_reset(records, downstream(self.plan(task), path))
 
     def _value(self, task_id: str, stored: Stored | None, key: str) -> Any:
         if stored is None:

@@ -42,10 +42,14 @@ def blocks(page: Path, *languages: str) -> Iterator[Block]:
 def section(page: Path, heading: str) -> str:
     """The text under a heading, up to the next one."""
     text = page.read_text(encoding="utf-8")
-    starts = {found[1]: found.end() for found in _HEADING.finditer(text)}
-    rest = text[starts[heading] :]
-    following = _HEADING.search(rest)
-    return rest[: following.start()] if following else rest
+    places = [(found[1], found.start(), found.end()) for found in _HEADING.finditer(_without_code(text))]
+    ends = [start for _, start, _ in places[1:]] + [len(text)]
+    return next(text[start:end] for (name, _, start), end in zip(places, ends, strict=True) if name == heading)
+
+
+def headings(page: Path) -> list[str]:
+    """The headings of a page, in order."""
+    return _HEADING.findall(_without_code(page.read_text(encoding="utf-8")))
 
 
 def table(text: str) -> list[list[str]]:
@@ -57,3 +61,8 @@ def table(text: str) -> list[list[str]]:
 def names(text: str) -> list[str]:
     """Everything in a text that stands `in code`."""
     return _CODE.findall(text)
+
+
+def _without_code(text: str) -> str:
+    """The text with blanks in place of its fenced blocks: comments in them look like headings."""
+    return _FENCE.sub(lambda found: " " * len(found[0]), text)

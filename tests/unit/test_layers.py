@@ -15,19 +15,20 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("values", "ids"),
     ("workflow", "task", "settings", "strict_yaml"),
-    ("lifecycle", "graph", "expressions", "variables", "secrets", "ports", "registry", "client"),
+    ("lifecycle", "graph", "expressions", "variables", "secrets", "ports", "registry"),
     ("plan",),
     ("loader", "actions", "stores", "queues"),
-    ("engine", "service"),
+    ("engine", "service", "definitions"),
     ("wiring",),
-    ("api", "server"),
+    ("api",),
     ("cli",),
 )
 """A module imports only from rows above its own; modules of one package may import each other."""
 
 ROW_OF = {name: number for number, row in enumerate(ROWS) for name in row}
 ROW_OF["__init__"] = ROW_OF["plan"]
-"""`stepwell` itself offers what actions need, so it may import the rows above `plan`, and nobody imports it."""
+"""`stepwell` itself offers what actions need; the rows below may read its version."""
+ROW_OF["__main__"] = len(ROWS)
 
 
 def modules(package: Path = PACKAGE) -> list[Path]:
@@ -69,8 +70,9 @@ def offences(package: Path = PACKAGE) -> list[str]:
 
 
 def test_every_part_has_its_row() -> None:
-    parts = {part_of(module) for module in modules()}
-    assert parts <= ROW_OF.keys(), "a new part of the package needs a row in this table, and in docs/inside.md"
+    parts = {part_of(module) for module in modules()} - {"__init__", "__main__"}
+    listed = {name for row in ROWS for name in row}
+    assert parts == listed, "every part of the package has one place in this table, and in docs/inside.md"
 
 
 def test_modules_import_only_rows_above_their_own() -> None:

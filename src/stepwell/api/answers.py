@@ -97,8 +97,8 @@ class Executed(Task):
     """A task that ran inline and has ended."""
 
     message: str = Field(examples=["my_workflow completed"])
-    degraded: bool = Field(True, description="True where `async_execute` was asked for and there is no queue.")
-    reason: str = Field("", description="Why it is degraded.")
+    degraded: bool = Field(default=False, description="True where `async_execute` was asked for and there is no queue.")
+    reason: str = Field(default="", description="Why it is degraded.")
 
 
 class Accepted(Answer):
@@ -111,8 +111,8 @@ class Accepted(Answer):
     queue: str = Field(examples=["workflow_execute"])
     priority: Literal["low", "normal", "high", "urgent"] = Field(examples=["normal"])
     ahead: int = Field(description="How many tasks start before this one.", examples=[5])
-    degraded: bool = Field(True, description="True where `async_execute` was asked for and there is no queue.")
-    reason: str = Field("", description="Why it is degraded.")
+    degraded: bool = Field(default=False, description="True where `async_execute` was asked for and there is no queue.")
+    reason: str = Field(default="", description="Why it is degraded.")
 
 
 class Batch(Answer):
@@ -325,4 +325,4 @@ class Problem(Answer):
     instance: str = Field(examples=["/api/workflows/my_workflw"])
     errors: list[FieldError] = Field(default=[], description="With 422: every field that does not fit.")
     problems: list[DefinitionProblem] = Field(default=[], description="Of a broken workflow: every problem.")
-    task_status: Status = Field(default=Status.RUNNING, description="With 409: the state that the task is in.")
+    task_status: Status | None = Field(default=None, description="With 409: the state that the task is in.")

@@ -55,9 +55,7 @@ class TooLarge(HTTPException):
         super().__init__(TOO_LARGE.status, f"the body is larger than {limit:,} bytes ({setting})")
 
 
-def problem(
-    path: str, kind: Kind, detail: str, headers: Mapping[str, str] | None = None, **members: Any
-) -> Json:
+def problem(path: str, kind: Kind, detail: str, headers: Mapping[str, str] | None = None, **members: Any) -> Json:
     """The answer for a problem; `members` are further fields of `answers.Problem`."""
     document = answers.Problem(
         type=f"urn:stepwell:problem:{kind.name}" if kind.name else "about:blank",

@@ -18,6 +18,9 @@ MAX_WAIT = 60.0
 MAX_BATCH = 1000
 """Items of one batch."""
 
+MAX_DELAY = 3660 * 86400.0
+"""Seconds: ten years."""
+
 
 def _refused(value: list[Any] | None) -> list[Any] | None:
     if value:
@@ -41,21 +44,29 @@ class Execution(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"variables": {"name": "Ada"}, "priority": "high", "labels": {"team": "shop"}}]},
+        json_schema_extra={
+            "examples": [{"variables": {"name": "Ada"}, "priority": "high", "labels": {"team": "shop"}}]
+        },
     )
 
     variables: dict[str, Any] = Field(default_factory=dict, description="By name, as the workflow declares them.")
     max_retries: Annotated[int, Field(ge=0, le=1000)] | None = None
-    timeout: str | float | None = Field(None, description="Running time, in seconds or as 5m.", examples=["30m"])
+    timeout: str | float | None = Field(
+        default=None, description="Running time, in seconds or as 5m.", examples=["30m"]
+    )
     priority: Priority = None
     queue: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,100}$")] | None = None
-    delay: str | float | None = Field(None, description="Start so much later, in seconds or as 5m.", examples=["10m"])
-    run_at: Annotated[datetime, AfterValidator(_in_utc)] | None = Field(
-        None, description="Start then; a time without an offset is in UTC.", examples=["2026-11-21T09:30:00Z"]
+    delay: str | float | None = Field(
+        default=None, description="Start so much later, in seconds or as 5m.", examples=["10m"]
     )
-    external_id: Words | None = Field(None, description="The caller's own id, to find the task by.")
+    run_at: Annotated[datetime, AfterValidator(_in_utc)] | None = Field(
+        default=None, description="Start then; a time without an offset is in UTC.", examples=["2026-11-21T09:30:00Z"]
+    )
+    external_id: Words | None = Field(default=None, description="The caller's own id, to find the task by.")
     labels: dict[Words, Annotated[str, StringConstraints(max_length=500)]] = Field(default_factory=dict, max_length=50)
-    notify: Annotated[list[Any] | None, AfterValidator(_refused)] = Field(None, description="Not supported yet.")
+    notify: Annotated[list[Any] | None, AfterValidator(_refused)] = Field(
+        default=None, description="Not supported yet."
+    )
 
 
 class BatchExecution(BaseModel):
@@ -98,6 +109,14 @@ Wait = Annotated[float, Depends(_wait)]
 Labels = Annotated[dict[str, str], Depends(_labels)]
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many items at most.")]
 Cursor = Annotated[str | None, Query(description="The `next_cursor` of the page before.")]
+
+
+def start_delay(given: str | float | None) -> float:
+    """The seconds of a `delay`; raises `InvalidInput` if that is no duration, or more than ten years."""
+    delay = 0.0 if given is None else duration("delay", given)
+    if delay > MAX_DELAY:
+        raise InvalidInput([FieldProblem("delay", "is more than ten years")])
+    return delay
 
 
 def duration(field: str, value: str | float) -> float:

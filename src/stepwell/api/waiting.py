@@ -21,7 +21,7 @@ async def until_through(system: System, task_id: str) -> Task:
     """
     future = system.pool.ended(task_id)
     task = None if future is None else await asyncio.shield(asyncio.wrap_future(future))
-    return task or await run_in_threadpool(system.service.get, task_id)
+    return await run_in_threadpool(system.service.get, task_id) if task is None else task
 
 
 async def until_ended(system: System, task_id: str, timeout: float) -> Task:

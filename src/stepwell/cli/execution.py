@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
-from types import FrameType
 
 from stepwell.cli.exits import Exit
 from stepwell.cli.output import say
@@ -49,8 +48,8 @@ class Execution:
         return task
 
     def _over(self, task: Task | None) -> None:
-        if task is None:
-            self._pause_before_next_look()
+        if task is None:  # another process was faster, or the store did not answer
+            self._wait(POLL)
         elif threading.get_ident() != self._main and task.ended:
             timer = threading.Timer(PATIENCE, self._late, [task])
             timer.daemon = True
@@ -63,9 +62,6 @@ class Execution:
         if task.wake_at is not None:
             self._system.store.wake()
 
-    def _pause_before_next_look(self) -> None:
-        self._wait(POLL)
-
     def _wait(self, seconds: float) -> None:
         try:
             self._bell.get(timeout=min(seconds, threading.TIMEOUT_MAX))
@@ -77,7 +73,8 @@ class Execution:
         """Ctrl-C and SIGTERM cancel; the engine's SIGURG wakes the main thread from blocking calls."""
         numbers = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
         before = {number: signal.signal(number, self._stop) for number in numbers}
-        before[signal.SIGURG] = signal.signal(signal.SIGURG, _wake)
+        if sys.platform != "win32":
+            before[signal.SIGURG] = signal.signal(signal.SIGURG, _wake)
         try:
             yield
         finally:
@@ -105,11 +102,10 @@ class Execution:
 
 def leave(code: int) -> None:
     """End the process now, whatever its threads do, with the cursor of the terminal visible again."""
-    sys.stdout.flush()
     if sys.stderr.isatty():
         os.write(sys.stderr.fileno(), b"\x1b[?25h\n")
     os._exit(code)
 
 
-def _wake(number: int, frame: FrameType | None) -> None:
+def _wake(*_: object) -> None:
     """Nothing to do: that a handler runs ends a blocking call, and the exception that is due is raised."""

@@ -124,7 +124,9 @@ class Followed:
     def _count_items(self, path: str) -> None:
         """How many items a `foreach` has stands in its record's inputs; asked once."""
         seen = self.steps[path]
-        seen.total = next((_items(record) for record in self._store.steps(self._task_id).items if record.path == path), 0)
+        seen.total = next(
+            (_items(record) for record in self._store.steps(self._task_id).items if record.path == path), 0
+        )
 
     def _take_record(self, record: StepRecord) -> None:
         path = shown_path(record.path)

@@ -27,9 +27,7 @@ def pairs(option: str, texts: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def values(
-    declared: Mapping[str, Variable], given: Iterable[str], file: Path | None, keep: KeepFile
-) -> dict[str, Any]:
+def values(declared: Mapping[str, Variable], given: Iterable[str], file: Path | None, keep: KeepFile) -> dict[str, Any]:
     """The variables of a task: those of a file, and over them those of `-v`, read by their declared types."""
     read = {name: _value(declared, name, text, keep) for name, text in pairs("-v", given).items()}
     return {**(read_file(file) if file else {}), **read}

@@ -39,7 +39,7 @@ def lent(suspend: Callable[[], None], held: Callable[[bool], None]) -> Iterator[
     """
 
     def debug(*_: object, **__: object) -> None:
-        import pdb  # noqa: T100 - this is where a person's breakpoint() arrives
+        import pdb
 
         suspend()
         pdb.Pdb(nosigint=True).set_trace(sys._getframe(1))

@@ -259,8 +259,7 @@ class Run:
     ) -> Promise[Outcome]:
         """Have an attempt start right after the commit that announces it."""
         context, resolve = self._context(node, scope, record), partial(self.means.resolve, node)
-        limit = self._limit(scope, limit)
-        attempt = Attempt(resolve, inputs, context, limit, self._ended, self.means.interactive)
+        attempt = Attempt(resolve, inputs, context, self._limit(scope, limit), self._ended, self.means.interactive)
         flight = Flight(attempt, scope, before, Promise())
         self._announced.append(flight)
         return flight.promise

@@ -27,8 +27,8 @@ def check_needs(report: Report, tree: Tree, site: Site) -> None:
     if isinstance(site.step.needs, Partial):
         path = (*path, "of")
         if site.step.needs.any > len(set(site.step.needs.of)):
-            message = f"needs any {site.step.needs.any}, but names only {len(set(site.step.needs.of))} steps"
-            report.add((*site.path, "needs", "any"), message)
+            message = f"`any` is {site.step.needs.any}, but `of` names only {len(set(site.step.needs.of))} steps"
+            report.add((*site.path, "needs"), message)
     for number, name in enumerate(_needed(site)):
         if name == site.step.id:
             report.add((*path, number), "a step cannot need itself")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stepwell.loader.report import Report
+from stepwell.loader.scalars import value_at
 from stepwell.loader.sites import Site
 from stepwell.plan import LEAF_KINDS
 from stepwell.workflow import KINDS, UNSUPPORTED_STEP_KEYS
@@ -43,9 +44,8 @@ AT_LEAST = (
 def check_keys(report: Report, site: Site) -> None:
     """Report keys of a step that do not go together."""
     if not site.raw:
-        if site.step.model_fields_set:
-            return
-        report.add(site.path, "a step is empty: it needs one of " + _listed(KINDS) + ", or `output`")
+        if value_at(report.document.data, site.path) == ({}, site.path):
+            report.add(site.path, f"a step is empty: it needs {_one_kind()}")
         return
     for key, message in _complaints(site):
         report.add((*site.path, key) if key else site.path, message, key=bool(key))
@@ -58,7 +58,7 @@ def _complaints(site: Site) -> Iterator[tuple[str, str]]:
     if len(kinds) > 1:
         yield kinds[1], f"a step has exactly one of {_listed(KINDS)}; this has {_listed(kinds, 'and')}"
     elif not kinds and "output" not in raw and not UNSUPPORTED_STEP_KEYS & raw.keys():
-        yield "", f"a step needs one of {_listed(KINDS)}, or `output` for a pure value"
+        yield "", f"a step needs {_one_kind()}"
     if len(kinds) <= 1 and not UNSUPPORTED_STEP_KEYS & raw.keys():
         yield from _misplaced(site, kinds[0] if kinds else "output")
     yield from _about_repeating(site)
@@ -106,3 +106,7 @@ def _check_values(report: Report, site: Site) -> None:
 def _listed(keys: tuple[str, ...] | list[str], last: str = "or") -> str:
     named = [f"`{key}`" for key in keys]
     return f" {last} ".join([", ".join(named[:-1]), named[-1]]) if len(named) > 1 else named[0]
+
+
+def _one_kind() -> str:
+    return f"one of {_listed(KINDS)}, or `output` for a pure value"

@@ -18,7 +18,7 @@ DURATIONS = frozenset({"timeout", "every", "delay", "max_delay"})
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a workflow file; what only the loader can tell (names, order, inputs) is not in it."""
+    """The JSON Schema (2020-12) of a workflow file; names, order and inputs are for the loader to check."""
     found = Workflow.model_json_schema(by_alias=True)
     definitions = found["$defs"]
     for part in (found, *definitions.values()):
@@ -42,9 +42,9 @@ def _property(key: str, given: dict[str, Any], definitions: dict[str, Any]) -> d
         kept = options[0] | kept
     elif options:
         kept["anyOf"] = options
-    if "description" not in kept:
-        references = (str(option["$ref"]).rpartition("/")[2] for option in options if "$ref" in option)
-        kept |= {"description": definitions[name]["description"] for name in references}
+    for option in options:
+        if name := str(option.get("$ref", "")).rpartition("/")[2]:
+            kept.setdefault("description", definitions[name]["description"])
     return kept
 
 

@@ -29,9 +29,6 @@ from stepwell.strict_yaml import Document
 from stepwell.variables.conversions import kind_of, shown
 from stepwell.workflow import VariableType, Workflow
 
-MAX_STEP_DEPTH = 30
-"""Groups may stand in groups this deep."""
-
 _PLACEHOLDERS: Mapping[str, object] = {"steps": [{}], "type": "any", "in": []}
 """What stands in for a required value that is missing or wrong."""
 
@@ -41,7 +38,7 @@ _TRIES = 5
 
 def read_shape(document: Document, report: Report) -> Workflow | None:
     """What fits of the document as a `Workflow`; None if it is none at all. Everything else is reported."""
-    cleaned = _Cleaner(report).value((), WORKFLOW, document.data, 0)
+    cleaned = _Cleaner(report).value((), WORKFLOW, document.data)
     if cleaned is _LEFT_OUT:
         return None
     for _ in range(_TRIES):
@@ -60,48 +57,45 @@ class _Cleaner:
     def __init__(self, report: Report) -> None:
         self._report = report
 
-    def value(self, path: Path, child: Child, value: Any, depth: int) -> Any:
-        """The value as what must stand there, or `_LEFT_OUT`. `depth` counts the groups around it."""
+    def value(self, path: Path, child: Child, value: Any) -> Any:
+        """The value as what must stand there, or `_LEFT_OUT`."""
         if isinstance(child, ListOf):
-            return self._list(path, child, value, depth)
+            return self._list(path, child, value)
         if isinstance(child, MapOf):
-            return self._map(path, child, value, depth)
+            return self._map(path, child, value)
         if isinstance(value, child.short) and not isinstance(value, bool):
             return value
         if isinstance(value, dict):
-            return self._mapping(path, child, value, depth)
+            return self._mapping(path, child, value)
         self._report.add(path, _no_part(path, child, value))
         return _LEFT_OUT
 
-    def _list(self, path: Path, child: ListOf, value: Any, depth: int) -> Any:
+    def _list(self, path: Path, child: ListOf, value: Any) -> Any:
         what = "steps" if child.part is STEP else "cases"
         if not isinstance(value, list):
             hint = ": begin each of them with '- '" if isinstance(value, dict) else ""
             self._report.add(path, f"`{path[-1]}` must be a list of {what}, not {shown(value)}{hint}")
         elif not value:
             self._report.add(path, f"`{path[-1]}` is empty: it needs at least one of its {what}")
-        elif depth > MAX_STEP_DEPTH:
-            self._report.add(path, f"groups are nested more than {MAX_STEP_DEPTH} deep")
         else:
-            inside = depth + 1 if child.part is STEP else depth
-            items = [self.value((*path, n), child.part, item, inside) for n, item in enumerate(value)]
+            items = [self.value((*path, n), child.part, item) for n, item in enumerate(value)]
             return [({} if child.part is STEP else {"steps": [{}]}) if item is _LEFT_OUT else item for item in items]
         return _LEFT_OUT
 
-    def _map(self, path: Path, child: MapOf, value: Any, depth: int) -> Any:
+    def _map(self, path: Path, child: MapOf, value: Any) -> Any:
         if not isinstance(value, dict):
             self._report.add(path, f"`{path[-1]}` must be a mapping, not {shown(value)}")
             return _LEFT_OUT
-        members = {name: self._member((*path, name), child.part, item, depth) for name, item in value.items()}
+        members = {name: self._member((*path, name), child.part, item) for name, item in value.items()}
         return {name: {"type": "any"} if item is _LEFT_OUT else item for name, item in members.items()}
 
-    def _member(self, path: Path, part: Part, value: Any, depth: int) -> Any:
+    def _member(self, path: Path, part: Part, value: Any) -> Any:
         if isinstance(value, str) and value in get_args(VariableType) and not part.short:
             self._report.add(path, f"a variable must be a mapping: write {{type: {value}}}")
             return {"type": value}
-        return self.value(path, part, value, depth)
+        return self.value(path, part, value)
 
-    def _mapping(self, path: Path, part: Part, value: dict[str, Any], depth: int) -> Any:
+    def _mapping(self, path: Path, part: Part, value: dict[str, Any]) -> Any:
         kept: dict[str, Any] = {}
         for key, item in value.items():
             here = (*path, key)
@@ -111,7 +105,7 @@ class _Cleaner:
                 self._report.add(here, f"`{key}` has no value: give it one, or remove the key", key=True)
             elif (child := part.children.get(key)) is None:
                 kept[key] = item
-            elif (inner := self.value(here, child, item, depth)) is not _LEFT_OUT:
+            elif (inner := self.value(here, child, item)) is not _LEFT_OUT:
                 kept[key] = inner
         return self._completed(path, part, value, kept)
 
@@ -174,6 +168,8 @@ def _misfit(path: Path, value: object) -> str:
     if key == "type":
         meant = did_you_mean(value, get_args(VariableType)) if isinstance(value, str) and len(value) < 100 else ""
         return f"there is no type {shown(value)}{meant}; types are {', '.join(get_args(VariableType))}"
+    if key == "needs" and isinstance(value, dict):
+        return f"`any` is {value['any']}, but `of` names only {len(value['of'])} steps"
     expected = EXPECTED_OF_WORKFLOW.get(key) if len(path) == 1 else None
     expected = expected or EXPECTED.get(key, "text")
     if isinstance(path[-1], int):

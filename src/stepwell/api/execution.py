@@ -1,0 +1,108 @@
+"""Operations that run workflows."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query
+from starlette.concurrency import run_in_threadpool
+
+from stepwell.api import answers, views, waiting
+from stepwell.api.json_response import Json
+from stepwell.api.openapi import Responses, refusals
+from stepwell.api.requests import Asked, BatchExecution, Execution, Priority, Words, start_delay
+from stepwell.service import Submission
+from stepwell.task import Task
+from stepwell.wiring import System
+
+router = APIRouter(tags=["workflows"])
+
+REASON = "the queue is off (QUEUE_ENABLED=false), so the task runs in the process of the API"
+
+Key = Annotated[
+    Words | None,
+    Header(alias="Idempotency-Key", description="Sent again with the same request it answers the first task."),
+]
+_ACCEPTED: Responses = {
+    202: {
+        "model": answers.Accepted,
+        "description": "It has not ended: it is queued, starts later, or waits.",
+        "headers": {"Location": {"description": "The task.", "schema": {"type": "string"}}},
+    }
+}
+
+
+@router.post(
+    "/workflows/{workflow_id}/execute",
+    summary="Run a workflow",
+    response_model=answers.Executed,
+    response_description="It ran inline and has ended; `status` tells how.",
+    responses={**_ACCEPTED, **refusals(404, 409, 413, 422, 503)},
+)
+async def execute(
+    system: Asked,
+    workflow_id: str,
+    body: Execution | None = None,
+    async_execute: Annotated[bool, Query(description="Answer when the task is queued.")] = False,
+    priority: Annotated[Priority, Query()] = None,
+    delay: Annotated[str | None, Query(description="Start so much later, in seconds or as 5m.")] = None,
+    idempotency_key: Key = None,
+) -> Json:
+    """Without a queue the task runs in this process, and the answer comes when it has ended or waits.
+
+    With `INLINE_ASYNC=background` and `async_execute=true` the answer comes at once.
+    """
+    given = body or Execution()
+    given = given.model_copy(update={"priority": priority or given.priority, "delay": delay or given.delay})
+    task = await run_in_threadpool(_submit, system, workflow_id, given, idempotency_key)
+    if not (async_execute and system.settings.inline_async == "background"):
+        task = await waiting.until_through(system, task.task_id)
+    return await run_in_threadpool(_answer, system, task, async_execute)
+
+
+@router.post(
+    "/workflows/{workflow_id}/execute/batch",
+    summary="Run a workflow many times",
+    status_code=202,
+    response_model=answers.Batch,
+    response_description="All are accepted; their order is that of the items.",
+    responses=refusals(404, 409, 413, 422, 503),
+)
+def execute_batch(system: Asked, workflow_id: str, body: BatchExecution, idempotency_key: Key = None) -> Json:
+    """All items are checked, and there is room for all of them, or none is run. The answer comes at once."""
+    definition = system.service.catalog.get(workflow_id)
+    keys = [idempotency_key and f"{idempotency_key}/{number}" for number in range(len(body.items))]
+    submissions = [_submission(item, key) for item, key in zip(body.items, keys, strict=True)]
+    tasks = system.service.submit_many(definition, submissions)
+    return Json(answers.Batch(items=[views.accepted(system.service, task) for task in tasks]), 202)
+
+
+def _submit(system: System, workflow_id: str, given: Execution, key: str | None) -> Task:
+    definition = system.service.catalog.get(workflow_id)
+    return system.service.submit(definition, _submission(given, key))
+
+
+def _submission(given: Execution, key: str | None) -> Submission:
+    return Submission(
+        variables=given.variables,
+        priority=given.priority,
+        queue=given.queue,
+        timeout=given.timeout,
+        max_retries=given.max_retries,
+        delay=start_delay(given.delay),
+        run_at=None if given.run_at is None else given.run_at.timestamp(),
+        external_id=given.external_id,
+        idempotency_key=key,
+        labels=given.labels,
+        trigger={"kind": "api"},
+    )
+
+
+def _answer(system: System, task: Task, async_execute: bool) -> Json:
+    more: dict[str, Any] = {"degraded": True, "reason": REASON} if async_execute else {}
+    if task.ended:
+        message = f"{task.workflow_id} {task.status}" + (f": {task.error.message}" if task.error else "")
+        return Json(views.executed(system.service, task, time.time(), message, **more))
+    location = {"Location": f"/api/workflows/tasks/{task.task_id}"}
+    return Json(views.accepted(system.service, task, **more), 202, location)

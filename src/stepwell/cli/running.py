@@ -1,0 +1,199 @@
+"""`stepwell run` and `stepwell retry`: a task is run here and now, in this terminal."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stepwell.cli.exits import Exit, told
+from stepwell.cli.options import AsJson, TaskName
+from stepwell.cli.output import as_lines, console, first_line, print_json
+
+if TYPE_CHECKING:
+    from stepwell.plan import Plan
+    from stepwell.task import Task
+    from stepwell.wiring import System
+
+CODES = (Exit.OK, Exit.FAILED, Exit.INVALID, Exit.NOT_FOUND, Exit.CONFLICT, Exit.CANCELLED, Exit.INTERRUPTED)
+
+RUN_HELP = f"""Run a workflow here and now, and show how it goes.
+
+WORKFLOW is a file, or the id of a workflow in WORKFLOWS_DIR. Variables are read by their declared types; `-v
+name=@path` takes the content of a file (for a `file` variable the file itself), `-v name=@@text` is the text `@text`.
+A `breakpoint()` in a step opens the debugger here, and time limits pause meanwhile. Ctrl-C cancels the task cleanly,
+a second one leaves at once.
+
+    stepwell run workflows/orders.yaml -v day=2026-11-21 -v 'regions=eu, us'
+
+    stepwell run orders --vars day.yaml --json | jq .result.outputs
+
+{told(*CODES)}"""
+
+RETRY_HELP = f"""Run an ended task again, here and now: what failed, or a step and all that comes after it.
+
+A task that was left behind because its process died goes on after its last completed step.
+
+    stepwell retry 0193a2b4-5c6d
+
+    stepwell retry 0193a2b4-5c6d --from-step load
+
+{told(*CODES)}"""
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only how it ended.")]
+
+
+def run(
+    workflow: Annotated[str, typer.Argument(metavar="FILE|ID", help="A workflow file, or a workflow's id.")],
+    variable: Annotated[
+        list[str] | None, typer.Option("-v", "--var", metavar="KEY=VALUE", help="A variable; may be repeated.")
+    ] = None,
+    variables_file: Annotated[
+        Path | None, typer.Option("--vars", metavar="FILE", help="Variables from a JSON or YAML file.")
+    ] = None,
+    priority: Annotated[str | None, typer.Option(help="low, normal, high or urgent, or a number.")] = None,
+    timeout: Annotated[str | None, typer.Option(help="The time limit of the task, like 90s, 5m, 2h.")] = None,
+    max_retries: Annotated[int | None, typer.Option(min=0, help="Retries of the whole task.")] = None,
+    label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A label; may be repeated.")] = None,
+    external_id: Annotated[str | None, typer.Option(help="An id of your own to find the task by.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    from stepwell.cli.inputs import pairs, values
+    from stepwell.cli.lookup import find_definition, opened_system
+    from stepwell.service import Submission
+
+    with opened_system() as system:
+        definition = find_definition(system.service.catalog, workflow)
+        given: dict[str, Any] = {
+            "variables": values(definition.workflow.variables, variable or (), variables_file, system.files.put),
+            "priority": priority,
+            "timeout": timeout,
+            "max_retries": max_retries,
+            "labels": pairs("--label", label or ()),
+            "external_id": external_id,
+        }
+        task = system.service.submit(definition, Submission(**given))
+        code = perform(system, task, as_json=as_json, quiet=quiet)
+    raise typer.Exit(code)
+
+
+def retry(
+    task_id: TaskName,
+    from_step: Annotated[str | None, typer.Option(metavar="STEP", help="Begin again at this step.")] = None,
+    no_run: Annotated[bool, typer.Option("--no-run", help="Only queue it, for a server to run.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    from stepwell.cli.lookup import find_task, opened_system
+
+    code = Exit.OK
+    with opened_system() as system:
+        task = _queued_again(system, find_task(system.service, task_id), from_step)
+        if not no_run:
+            code = perform(system, task, as_json=as_json, quiet=quiet)
+        elif as_json:
+            _print_document(system, task)
+        else:
+            console().print(f"task {task.task_id} is {task.status}", soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def perform(system: System, task: Task, *, as_json: bool, quiet: bool) -> Exit:
+    """Run a queued task in this thread, show how it goes, and say how it ended."""
+    from stepwell.cli.execution import Execution, leave
+    from stepwell.cli.follow import Followed
+    from stepwell.plan import compile_definition
+
+    plan = compile_definition(system.store.definition(task.definition))
+    followed = Followed(system.store, task.task_id)
+    followed.skip()
+
+    def late(ended: Task) -> None:
+        code = _told(system, ended, plan, execution.interrupted, as_json)
+        sys.stdout.flush()
+        leave(code)
+
+    execution = Execution(system, task.task_id, late)
+    _keep_log_lines_apart()
+    out = redirect_stdout(sys.stderr) if as_json else nullcontext()
+    with out, _display(followed, plan, task, stderr=as_json, quiet=quiet):
+        ended = execution.run()
+    return _told(system, ended, plan, execution.interrupted, as_json)
+
+
+def _queued_again(system: System, task: Task, from_step: str | None) -> Task:
+    """An ended task queued again; one whose process died handed back, which is for whoever asks for it by name."""
+    from stepwell.task import Status
+
+    if task.status is Status.RUNNING:
+        system.store.reap()
+        task = system.store.get(task.task_id)
+    if task.status is Status.QUEUED and from_step is None:
+        return task
+    return system.service.retry(task.task_id, from_step)
+
+
+def _display(followed: Any, plan: Plan, task: Task, *, stderr: bool, quiet: bool) -> AbstractContextManager[None]:
+    """A live tree on a terminal, plain lines elsewhere."""
+    from stepwell.cli.live import LiveTree
+    from stepwell.cli.plain import PlainLines
+
+    if quiet:
+        return nullcontext()
+    screen = console(stderr)
+    if screen.is_terminal:
+        return LiveTree(screen, followed, plan, f"{task.workflow_id}  {task.task_id}").shown()
+    return PlainLines(screen.print, followed).shown()
+
+
+def _told(system: System, task: Task, plan: Plan, interrupted: bool, as_json: bool) -> Exit:
+    if as_json:
+        _print_document(system, task)
+    else:
+        _print_ending(system, task, plan)
+    return _code(task, interrupted)
+
+
+def _print_document(system: System, task: Task) -> None:
+    from stepwell.cli.forms import task_form
+
+    print_json(task_form(system, task))
+
+
+def _print_ending(system: System, task: Task, plan: Plan) -> None:
+    from stepwell.cli.follow import of_records
+    from stepwell.cli.live import status_text
+    from stepwell.cli.output import duration
+    from stepwell.cli.tables import elapsed, of_steps
+    from stepwell.cli.tree import lines
+
+    screen, now = console(), system.store.now()
+    screen.print(of_steps(lines(plan, of_records(system.store, task.task_id), now)))
+    if outputs := system.service.outputs(task):
+        screen.print(f"\noutputs {as_lines(outputs)}", soft_wrap=True)
+    ending = status_text(str(task.status)).append(f" in {duration(elapsed(task, now))}", "")
+    screen.print(f"\ntask {task.task_id}", ending, soft_wrap=True)
+    if task.error is not None:
+        place = f"{task.error.path}: " if task.error.path else ""
+        screen.print(f"{place}{first_line(task.error.message)}", style="red", soft_wrap=True)
+
+
+def _code(task: Task, interrupted: bool) -> Exit:
+    from stepwell.task import Status
+
+    if task.status is Status.CANCELLED:
+        return Exit.INTERRUPTED if interrupted else Exit.CANCELLED
+    return Exit.OK if task.status is Status.COMPLETED else Exit.FAILED
+
+
+def _keep_log_lines_apart() -> None:
+    """Log lines of steps are shown as events of the task, not a second time by Python's logging."""
+    import logging
+
+    steps = logging.getLogger("stepwell.task")
+    steps.addHandler(logging.NullHandler())
+    steps.propagate = False

@@ -1,0 +1,181 @@
+"""`stepwell tasks`, `task`, `cancel`, `eval`: what the store knows; nothing is run or adopted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stepwell.cli.exits import Exit, told
+from stepwell.cli.options import AsJson, TaskName
+from stepwell.cli.output import as_lines, console, first_line, harmless, moment, print_json, say
+
+if TYPE_CHECKING:
+    from stepwell.task import Event, StepRecord, Task
+    from stepwell.wiring import System
+
+TASKS_HELP = f"""List tasks, newest first.
+
+    stepwell tasks --status failed --workflow orders --limit 20
+
+{told(Exit.OK, Exit.INVALID, Exit.CONFLICT)}"""
+
+TASK_HELP = f"""Show a task: its record, its steps, why it failed, and with --logs what its steps logged.
+
+    stepwell task 0193a2b4-5c6d --logs
+
+{told(Exit.OK, Exit.INVALID, Exit.NOT_FOUND, Exit.CONFLICT)}"""
+
+CANCEL_HELP = f"""Cancel a task; one that runs only with --force, which interrupts its steps.
+
+    stepwell cancel 0193a2b4-5c6d --force
+
+{told(Exit.OK, Exit.INVALID, Exit.NOT_FOUND, Exit.CONFLICT)}"""
+
+EVAL_HELP = f"""Try an expression on the record of a task: it sees what an expression of the workflow's outputs sees.
+
+With --at it sees what that step sees: steps around it, `item` and `index`, and its own `output` and `error`.
+
+    stepwell eval 0193a2b4-5c6d 'steps.total.output.rows > 0'
+
+    stepwell eval 0193a2b4-5c6d 'item.name | upper' --at 'each[3]'
+
+{told(Exit.OK, Exit.INVALID, Exit.NOT_FOUND, Exit.CONFLICT)}"""
+
+
+def tasks(
+    status: Annotated[str | None, typer.Option(help="Only tasks in this state.")] = None,
+    workflow: Annotated[str | None, typer.Option(help="Only tasks of the workflow with this id.")] = None,
+    label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only tasks with this label.")] = None,
+    external_id: Annotated[str | None, typer.Option(help="Only tasks with this id of yours.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Go on after the list that told this cursor.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    from stepwell.cli.inputs import pairs
+    from stepwell.cli.lookup import opened_system
+    from stepwell.ports import TaskFilter
+
+    only = TaskFilter(_status(status), workflow, None, external_id, pairs("--label", label or ()))
+    with opened_system() as system:
+        page = system.service.tasks(only, limit, cursor)
+        now = system.store.now()
+        if as_json:
+            from stepwell.cli.forms import summary
+
+            items = [summary(system, task, now) for task in page.items]
+            print_json({"items": items, "next_cursor": page.next_cursor})
+            return
+    from stepwell.cli.tables import of_tasks
+
+    console().print(of_tasks(page.items, now))
+    if page.next_cursor:
+        say(f"there are more: --cursor {page.next_cursor}")
+
+
+def task(
+    task_id: TaskName,
+    logs: Annotated[bool, typer.Option("--logs", help="Show the log lines of its steps.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    from stepwell.cli.lookup import find_task, opened_system
+
+    with opened_system() as system:
+        found = find_task(system.service, task_id)
+        lines = _log_lines(system, found.task_id) if logs else []
+        if as_json:
+            print_json(_document(system, found, lines if logs else None))
+        else:
+            _print_task(system, found, lines)
+
+
+def cancel(
+    task_id: TaskName,
+    force: Annotated[bool, typer.Option("--force", help="Interrupt the steps of a running task.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    from stepwell.cli.lookup import find_task, opened_system
+
+    with opened_system() as system:
+        found = system.service.cancel(find_task(system.service, task_id).task_id, force)
+        if as_json:
+            from stepwell.cli.forms import task_form
+
+            print_json(task_form(system, found))
+        elif found.ended:
+            console().print(f"task {found.task_id} is {found.status}", soft_wrap=True)
+        else:
+            told_later = "whoever runs it ends its steps and undoes what is to be undone"
+            console().print(f"task {found.task_id} is asked to end: {told_later}", soft_wrap=True)
+
+
+def evaluate(
+    task_id: TaskName,
+    expression: Annotated[str, typer.Argument(metavar="EXPRESSION", help="Bare, or a text with ${{ … }}.")],
+    at: Annotated[str, typer.Option(metavar="STEP", help="The path of a step, like group/step or each[3].")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="It is JSON already; accepted as everywhere.")] = False,  # noqa: ARG001 - `--json` works with every command
+) -> None:
+    from stepwell.cli.evaluation import value_of
+    from stepwell.cli.lookup import find_task, opened_system
+
+    with opened_system() as system:
+        print_json(value_of(system, find_task(system.service, task_id), expression, at))
+
+
+def _status(name: str | None) -> Any:
+    from stepwell.errors import FieldProblem, InvalidInput, did_you_mean
+    from stepwell.task import Status
+
+    if name is None:
+        return None
+    try:
+        return Status(name)
+    except ValueError:
+        known = ", ".join(Status)
+        message = f"{name!r} is no state of a task{did_you_mean(name, list(Status))}: write one of {known}"
+        raise InvalidInput([FieldProblem("--status", message)]) from None
+
+
+def _log_lines(system: System, task_id: str) -> list[Event]:
+    lines: list[Event] = []
+    last = 0
+    while events := system.service.events(task_id, last):
+        lines += [event for event in events if event.kind == "log"]
+        last = events[-1].id
+    return lines
+
+
+def _document(system: System, found: Task, logs: list[Event] | None) -> dict[str, Any]:
+    from stepwell.cli.forms import log_form, step_form, task_form
+
+    steps = [step_form(system, found, record) for record in system.service.steps(found.task_id).items]
+    document = {**task_form(system, found), "steps": steps}
+    return document if logs is None else {**document, "logs": [log_form(event) for event in logs]}
+
+
+def _print_task(system: System, found: Task, logs: list[Event]) -> None:
+    from stepwell.cli.follow import of_records
+    from stepwell.cli.tables import of_steps, of_task
+    from stepwell.cli.tree import lines
+    from stepwell.plan import compile_definition
+
+    screen, now = console(), system.store.now()
+    plan = compile_definition(system.store.definition(found.definition))
+    screen.print(of_task(found, now))
+    screen.print("")
+    screen.print(of_steps(lines(plan, of_records(system.store, found.task_id), now)))
+    for title, value in (("variables", system.service.variables(found)), ("outputs", system.service.outputs(found))):
+        if value:
+            screen.print(f"\n{title} {as_lines(value)}", soft_wrap=True)
+    for record in system.service.steps(found.task_id).items:
+        if record.error is not None and (record.error.traceback or "\n" in record.error.message):
+            screen.print(f"\n{_error_text(record)}", soft_wrap=True)
+    for event in logs:
+        line = f"{moment(event.at)} {event.path} {event.data.get('level')}: {event.data.get('message')}"
+        screen.print(harmless(line), soft_wrap=True)
+
+
+def _error_text(record: StepRecord) -> str:
+    assert record.error is not None
+    text = record.error.traceback or record.error.message
+    return f"{record.path}: {first_line(record.error.message)}\n{harmless(text.rstrip())}"

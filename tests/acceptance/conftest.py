@@ -1,0 +1,45 @@
+"""Fixtures of the acceptance tests: real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from tests.acceptance.serving import GATED, HELLO, Gate, Server, start
+
+StartServer = Callable[..., Server]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[StartServer]:
+    """`server(env={...}, workflows={name: yaml})` starts one in the test's folder; called again, another one there."""
+    started: list[Server] = []
+
+    def begin(env: Mapping[str, str] | None = None, workflows: Mapping[str, str] | None = None) -> Server:
+        started.append(start(tmp_path, {"hello": HELLO, "gated": GATED, **(workflows or {})}, **(env or {})))
+        return started[-1]
+
+    yield begin
+    for one in started:
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that the tests of a module share, with the workflows `hello` and `gated`."""
+    one = start(tmp_path_factory.mktemp("shared"), {"hello": HELLO, "gated": GATED})
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """A gate for the workflow `gated`."""
+    return Gate(tmp_path / "gate")
+
+
+@pytest.fixture
+def gates(tmp_path: Path) -> Callable[[str], Gate]:
+    """Gates by name."""
+    return lambda name: Gate(tmp_path / name)
