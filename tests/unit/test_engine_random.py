@@ -62,7 +62,7 @@ def grouped(inner: st.SearchStrategy[Step]) -> st.SearchStrategy[Step]:
     )
 
 
-STEPS = st.lists(st.recursive(LEAVES | PURE | EACH | AGAIN, grouped, max_leaves=8), min_size=1, max_size=4)
+STEPS = st.lists(st.recursive(LEAVES | PURE | EACH | AGAIN, grouped, max_leaves=8), min_size=2, max_size=6)
 
 
 def named(steps: list[Step], number: Callable[[], int]) -> list[Step]:
@@ -158,7 +158,7 @@ def run_with_crashes(harness: Harness, task: Task, crashes: list[int], calls: Co
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
-@given(STEPS, st.lists(st.integers(1, 12), max_size=2), st.booleans())
+@given(STEPS, st.lists(st.integers(1, 8), min_size=1, max_size=2), st.booleans())
 def test_random_workflows_end_as_interpreted_whatever_crashes(
     steps: list[Step], crashes: list[int], before: bool
 ) -> None:

@@ -484,7 +484,7 @@ EXPRESSIONS = {
             "3:17: `${{` is never closed by `}}`",
             "4:22: unexpected '{{'; leave out the inner `{{ }}`: this is an expression already",
             "5:29: unknown method 'append'; write `list + [item]`",
-            "5:44: a bare expression is expected, or one wholly in `${{ }}`",
+            "5:43: a bare expression is expected, or one wholly in `${{ }}`",
         ],
     ),
     "text that was meant as a value": Bad(

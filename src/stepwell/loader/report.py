@@ -14,11 +14,14 @@ Path = tuple[str | int, ...]
 MAX_PROBLEMS = 100
 """So many problems of one file are told."""
 
-MAX_COLLECTED = 500
+MAX_COLLECTED = 200
 """After so many no further ones are collected, among which the first in the file are told."""
 
 MAX_SHOWN = 2000
 """Of a longer line only the beginning is shown."""
+
+MAX_MESSAGE = 2000
+"""Of a longer message only the beginning is shown: names in it may be of any length."""
 
 MAX_COMPARED = 20_000
 """So many known words are compared to find what was meant; beyond, problems are told without a guess."""
@@ -84,4 +87,6 @@ class Report:
         return self._left >= 0
 
     def _keep(self, problem: Problem) -> None:
+        if len(problem.message) > MAX_MESSAGE:
+            problem = replace(problem, message=f"{problem.message[:MAX_MESSAGE]} …")
         self._problems.setdefault((problem.line, problem.column, problem.message), problem)

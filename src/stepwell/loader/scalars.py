@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Any
 
 from stepwell.strict_yaml import Document, Place
@@ -14,7 +15,12 @@ MAX_WALKED = 5_000
 
 _ANCHOR = re.compile(r"&\S+\s+")
 _BRACES = re.compile(r"\$?\{\{.*?\}\}")
-_ESCAPE_LENGTHS = {"x": 4, "u": 6, "U": 10}
+_UNITS = {
+    '"': re.compile(r"\\x..|\\u.{4}|\\U.{8}|\\.|."),
+    "'": re.compile("''|."),
+    "": re.compile("."),
+}
+"""What spells one character: in double quotes, in single ones, in none."""
 
 
 def value_at(data: Any, path: Path) -> tuple[Any, Path]:
@@ -88,23 +94,13 @@ def _in_block(lines: list[str], header: int, value: str, offset: int) -> Place:
 
 def _walk(lines: list[str], line: int, column: int, offset: int, mark: str) -> Place:
     """From the first character of a plain, quoted or folded text; a line break is a space there, n of them n - 1."""
-    counted = 0
-    while counted < offset:
-        text = lines[line]
-        if not text[column:].strip():
-            following = next((n for n in range(line + 1, len(lines)) if lines[n].strip()), None)
-            if following is None:
-                break
-            counted += max(1, following - line - 1)
-            line, column = following, len(lines[following]) - len(lines[following].lstrip())
-            continue
-        column += _width(text, column, mark)
-        counted += 1
-    return Place(line + 1, column + 1)
-
-
-def _width(text: str, column: int, mark: str) -> int:
-    """How many characters of the source spell the one at `column`."""
-    if mark == '"' and text[column] == "\\":
-        return _ESCAPE_LENGTHS.get(text[column + 1 : column + 2], 2)
-    return 2 if mark == "'" and text.startswith("''", column) else 1
+    while True:
+        units = islice(_UNITS[mark].finditer(lines[line].rstrip(), column), offset + 1)
+        starts = [unit.start() for unit in units]
+        if offset < len(starts):
+            return Place(line + 1, starts[offset] + 1)
+        following = next((n for n in range(line + 1, len(lines)) if lines[n].strip()), None)
+        if offset == len(starts) or following is None:
+            return Place(line + 1, len(lines[line].rstrip()) + 1)
+        offset -= len(starts) + max(1, following - line - 1)
+        line, column = following, len(lines[following]) - len(lines[following].lstrip())

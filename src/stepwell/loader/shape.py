@@ -168,7 +168,7 @@ def _misfit(path: Path, value: object) -> str:
     if key == "type":
         meant = did_you_mean(value, get_args(VariableType)) if isinstance(value, str) and len(value) < 100 else ""
         return f"there is no type {shown(value)}{meant}; types are {', '.join(get_args(VariableType))}"
-    if key == "needs" and isinstance(value, dict):
+    if path[-1:] == ("needs",) and isinstance(value, dict):
         return f"`any` is {value['any']}, but `of` names only {len(value['of'])} steps"
     expected = EXPECTED_OF_WORKFLOW.get(key) if len(path) == 1 else None
     expected = expected or EXPECTED.get(key, "text")

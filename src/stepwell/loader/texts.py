@@ -17,6 +17,10 @@ OPENING = "${{"
 LITERAL_KEYS = ("uses", "call", "name", "shell", "files", "needs_files", "secrets")
 """Keys of a step that hold no expressions."""
 
+MAX_BARE = 200
+MAX_SEARCHED = 10_000
+"""Nobody means longer texts as a reference, or looks for mistakes further inside one."""
+
 _BARE = re.compile(r"(steps|variables|secrets|error)\.([A-Za-z_]\w*+)(?:\.\w++|\[\w++\])*+")
 _BRACES = re.compile(r"(?<!\$)\{\{-?\s{0,20}(steps|variables|secrets)\.([A-Za-z_]\w*+).{0,200}?\}\}")
 
@@ -90,10 +94,10 @@ class Texts:
 
     def _check_plain(self, path: Path, text: str, site: Site | None) -> None:
         """A text that was meant to be an expression: `steps.fetch.output`, `{{ steps.fetch.output }}`."""
-        if (bare := _BARE.fullmatch(text.strip())) and self._is_there(bare[1], bare[2], site):
+        if len(text) < MAX_BARE and (bare := _BARE.fullmatch(text.strip())) and self._is_there(bare[1], bare[2], site):
             wanted = f"${{{{ {text.strip()} }}}}"
             self._report.add_replaced(path, f"this is text, not a value: write {quoted(wanted)}", wanted)
-        elif (braces := _BRACES.search(text)) and self._is_there(braces[1], braces[2], site):
+        elif (braces := _BRACES.search(text, 0, MAX_SEARCHED)) and self._is_there(braces[1], braces[2], site):
             wanted = f"{text[: braces.start()]}${text[braces.start() :]}"
             self._report.add_replaced(path, "an expression is written `${{ … }}`; `{{ … }}` is text", wanted)
 
@@ -110,7 +114,7 @@ class Texts:
         """Rule 6: a value in a script could run as code, so values come through the environment."""
         if OPENING in script:
             self._refuse_in_script(path, script)
-        elif (braces := _BRACES.search(script)) and self._is_there(braces[1], braces[2], None):
+        elif (braces := _BRACES.search(script, 0, MAX_SEARCHED)) and self._is_there(braces[1], braces[2], None):
             self._tell_env(path, braces.start(), braces[0].strip("{-} "))
 
     def _refuse_in_script(self, path: Path, script: str) -> None:

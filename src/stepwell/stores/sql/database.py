@@ -64,14 +64,17 @@ class Session:
         found = self.rows(statement, params)
         return found[0] if found else None
 
-    def do(self, statement: str, params: Params) -> None:
-        """Run a statement that answers nothing; PostgreSQL's errors may come with a later one."""
+    def do(self, statement: str, params: Params) -> int:
+        """Run a statement that changes rows; answers how many."""
         self._cursor.execute(statement, params)
+        return self._cursor.rowcount  # type: ignore[no-any-return]
 
-    def do_many(self, statement: str, params: Sequence[Params]) -> None:
-        """Run a statement that answers nothing for each of the parameters."""
-        if params:
-            self._cursor.executemany(statement, params)
+    def do_many(self, statement: str, params: Sequence[Params]) -> int:
+        """Run a statement that changes rows for each of the parameters; answers how many."""
+        if not params:
+            return 0
+        self._cursor.executemany(statement, params)
+        return self._cursor.rowcount  # type: ignore[no-any-return]
 
 
 class Database:
@@ -114,25 +117,15 @@ class Database:
 
     def _transact(self, work: Callable[[Session], T]) -> T:
         with self._turn, self._translated(), self._cursor() as cursor:
-            if self.is_sqlite:
-                return self._steps(work, cursor, send=lambda: None)
-            # Statements that answer nothing travel with the next one that does: half the round trips.
-            with cursor.connection.pipeline() as pipeline:
-                return self._steps(work, cursor, pipeline.sync)
+            cursor.execute(self._begin)
+            result = work(Session(cursor, self.clock))
+            self._commit(cursor)
+            return result
 
-    def _steps(self, work: Callable[[Session], T], cursor: Any, send: Callable[[], None]) -> T:
-        cursor.execute(self._begin)
-        result = work(Session(cursor, self.clock))
-        self._commit(cursor, send)
-        return result
-
-    def _commit(self, cursor: Any, send: Callable[[], None]) -> None:
+    def _commit(self, cursor: Any) -> None:
         try:
             cursor.execute("COMMIT")
-            send()
         except self._driver.OperationalError as error:
-            if getattr(error, "sqlstate", None) in _SERIALIZATION_FAILURES:
-                raise
             message = f"the database {self.name} did not confirm the last write: {error}; repeat the call to know"
             raise Unavailable(message) from error
 

@@ -64,7 +64,7 @@ class Statements:
         self.get_task = self.text(sa.select(tasks).where(one))
         self.lock_task = self.text(sa.select(tasks).where(one).with_for_update())
         self.find_key = self.text(sa.select(tasks).where(tasks.c.idempotency_key == sa.bindparam("idempotency_key")))
-        self.insert_task = self.text(self._insert(tasks).on_conflict_do_nothing().returning(tasks.c.task_id))
+        self.insert_task = self.text(self._insert(tasks).on_conflict_do_nothing())
         changes: dict[str, sa.BindParameter[object]] = {name: sa.bindparam(name) for name in _CHANGING}
         self.save_task = self.text(sa.update(tasks).where(one).values(changes))
         self.commit = self.text(

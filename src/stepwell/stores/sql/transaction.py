@@ -45,8 +45,7 @@ class Transaction:
         task = lifecycle.created(new, self.session.now())
         task = task if kept is None else replace(task, variables=kept)
         self.session.do(self.sql.insert_definition, {"definition": new.definition, "text": new.definition_text})
-        params = self._told([(None, TaskRow(task))])
-        if self.session.row(self.sql.insert_task, params[0]) is None:
+        if not self._write(self.sql.insert_task, [(None, TaskRow(task))]):
             raise TryAgain(f"task {new.task_id} was created by somebody else in this moment")
         if kept is not new.variables:
             self._put_value(new.task_id, "variables", new.variables)
@@ -252,11 +251,11 @@ class Transaction:
         return self._save_all([(row, replace(row, task=after))])[0]
 
     def _save_all(self, changes: Sequence[tuple[TaskRow | None, TaskRow]]) -> list[Task]:
-        self.session.do_many(self.sql.save_task, self._told(changes))
+        self._write(self.sql.save_task, changes)
         return [after.task for _, after in changes]
 
-    def _told(self, changes: Sequence[tuple[TaskRow | None, TaskRow]]) -> list[dict[str, Any]]:
-        """Tell the events of these changes and count them; answers the rows that are to be written."""
+    def _write(self, statement: str, changes: Sequence[tuple[TaskRow | None, TaskRow]]) -> int:
+        """Write rows with their events and counters; answers how many rows were written."""
         written, told = [], []
         for before, after in changes:
             events = lifecycle.task_events(None if before is None else before.task, after.task)
@@ -264,9 +263,11 @@ class Transaction:
             moved = before is None or before.task.status is not after.task.status
             due = self._due(after.task) if moved else after.due
             written.append(rows.write_task(replace(after, due=due, last_event=after.last_event + len(events))))
-        self.session.do_many(self.sql.insert_event, told)
-        self._count([(None if before is None else before.task, after.task) for before, after in changes])
-        return written
+        count = self.session.do_many(statement, written)
+        if count == len(changes):
+            self.session.do_many(self.sql.insert_event, told)
+            self._count([(None if before is None else before.task, after.task) for before, after in changes])
+        return count
 
     def _due(self, task: Task) -> float | None:
         if task.status is Status.RUNNING:
