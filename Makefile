@@ -10,7 +10,7 @@ TOOLS := $(VENV)/.tools-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint check format coverage clean
+.PHONY: help demo run test lint check format coverage bench clean
 
 help:  ## Print this help
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ format: $(TOOLS)  ## Format the code and mend what can be mended by itself
 coverage: $(TOOLS)  ## Run all tests and print the lines of src/ that none of them runs
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=95 $(PYTEST_FLAGS)
+
+bench: $(TOOLS)  ## Measure what the engine costs
+	$(BIN)/python -m benchmarks.engine
 
 clean:  ## Remove the virtual environment, caches and reports; records in data/ stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov dist build

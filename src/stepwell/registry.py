@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, TypeVar, get_type_hints
 
@@ -86,6 +87,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._actions: dict[str, Action] = {}
+        self._modules: dict[str, str] = {}
 
     def add(self, action: Action) -> None:
         """Register an action; a name that is taken by another function raises `ValueError`."""
@@ -93,18 +95,24 @@ class Registry:
         if known.function is not action.function:
             raise ValueError(f"the action {action.name!r} is registered already, by {known.function.__module__}")
 
+    def promise(self, module: str, *names: str) -> None:
+        """Say which module registers these actions; it is imported when one of them is first asked for."""
+        self._modules.update(dict.fromkeys(names, module))
+
     def get(self, name: str) -> Action:
         """The action of this name; raises `NotFound` with the nearest name."""
+        if name not in self._actions and name in self._modules:
+            import_module(self._modules[name])
         try:
             return self._actions[name]
         except KeyError:
-            raise NotFound("action", name, self._actions) from None
+            raise NotFound("action", name, self) from None
 
     def __contains__(self, name: str) -> bool:
-        return name in self._actions
+        return name in self._actions or name in self._modules
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._actions))
+        return iter(sorted({*self._actions, *self._modules}))
 
 
 actions = Registry()

@@ -21,7 +21,6 @@ from pydantic import (
     StringConstraints,
     ValidationError,
 )
-from pydantic_settings import BaseSettings, DotEnvSettingsSource
 
 from stepwell.errors import SettingsError
 from stepwell.values import seconds
@@ -204,6 +203,10 @@ class _Source:
 
 
 def _read_dotenv(file: Path) -> Mapping[str, str | None]:
+    if not file.exists():
+        return {}
+    from pydantic_settings import BaseSettings, DotEnvSettingsSource  # slow to import, and most have no .env
+
     try:
         return DotEnvSettingsSource(BaseSettings, env_file=file, case_sensitive=True).env_vars
     except (OSError, UnicodeDecodeError) as error:

@@ -25,8 +25,6 @@ PATIENCE = 60.0
 
 CTRL_C = "\x03"
 
-PROGRAM = (sys.executable, "-m", "stepwell")
-
 
 @dataclass(frozen=True)
 class Ended:
@@ -122,8 +120,17 @@ class Project:
 
     def run(self, *args: str, **env: str) -> Ended:
         """Run the program to its end, with pipes."""
+        return self.python("-m", "stepwell", *args, **env)
+
+    def python(self, *args: str, **env: str) -> Ended:
+        """Run Python to its end, with pipes."""
         ended = subprocess.run(
-            [*PROGRAM, *args], cwd=self.folder, env=self.env(env), capture_output=True, timeout=PATIENCE, check=False
+            [sys.executable, *args],
+            cwd=self.folder,
+            env=self.env(env),
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
         )
         return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
@@ -135,8 +142,8 @@ class Project:
 
     def begin(self, *args: str) -> subprocess.Popen[bytes]:
         """Begin to run it, with pipes."""
-        pipe = subprocess.PIPE
-        return subprocess.Popen([*PROGRAM, *args], cwd=self.folder, env=self.env({}), stdout=pipe, stderr=pipe)
+        command, pipe = [sys.executable, "-m", "stepwell", *args], subprocess.PIPE
+        return subprocess.Popen(command, cwd=self.folder, env=self.env({}), stdout=pipe, stderr=pipe)
 
     def terminal(self, *args: str, **env: str) -> Terminal:
         """Begin to run it on a terminal."""

@@ -26,11 +26,23 @@ def server(tmp_path: Path) -> Iterator[StartServer]:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def start_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """`start_shared(NAME=value, …)` starts a server for the tests of a module."""
+    started: list[Server] = []
+
+    def begin(**settings: str) -> Server:
+        started.append(start(tmp_path_factory.mktemp("shared"), {"hello": HELLO, "gated": GATED}, **settings))
+        return started[-1]
+
+    yield begin
+    for one in started:
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def shared(start_shared: StartServer) -> Server:
     """A server that the tests of a module share, with the workflows `hello` and `gated`."""
-    one = start(tmp_path_factory.mktemp("shared"), {"hello": HELLO, "gated": GATED})
-    yield one
-    one.close()
+    return start_shared()
 
 
 @pytest.fixture

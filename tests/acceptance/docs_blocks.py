@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import dropwhile, takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -54,13 +55,18 @@ def headings(page: Path) -> list[str]:
 
 def table(text: str) -> list[list[str]]:
     """The cells of the first table in a text, without its head."""
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines[2:]]
+    lines = dropwhile(lambda line: not _is_row(line), text.splitlines())
+    rows = list(takewhile(_is_row, lines))[2:]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
 
 
 def names(text: str) -> list[str]:
     """Everything in a text that stands `in code`."""
     return _CODE.findall(text)
+
+
+def _is_row(line: str) -> bool:
+    return line.startswith("|")
 
 
 def _without_code(text: str) -> str:

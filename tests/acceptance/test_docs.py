@@ -11,11 +11,16 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from docs_blocks import PAGES, ROOT, headings, names, section, table
+import typer
 from pydantic import BaseModel
+from tests.acceptance.docs_blocks import PAGES, ROOT, headings, names, section, table
 
 import stepwell.actions  # noqa: F401 - importing it registers the actions
 from stepwell import ports
+from stepwell.api import create_app, problems
+from stepwell.api.problems import KINDS as KINDS_OF_PROBLEM
+from stepwell.cli.app import app
+from stepwell.cli.exits import MEANINGS
 from stepwell.engine.scope import StepView
 from stepwell.expressions.functions import FUNCTIONS
 from stepwell.expressions.library import FILTERS
@@ -23,6 +28,7 @@ from stepwell.lifecycle import STEP_MOVES, TASK_MOVES, created, step_event, task
 from stepwell.registry import actions
 from stepwell.settings import Settings
 from stepwell.task import Error, NewTask, Status, StepRecord, StepStatus, Task
+from stepwell.wiring import build
 from stepwell.workflow import (
     KINDS,
     UNSUPPORTED_STEP_KEYS,
@@ -153,6 +159,38 @@ def _codes(source: Path) -> Iterator[str]:
 def test_every_code_is_described() -> None:
     made = {code for source in SOURCES if "api" not in source.parts for code in _codes(source)}
     assert first_cells(section(DOCS / "errors.md", "Codes")) == made | {"step_failed"}
+
+
+# -- command line and HTTP -----------------------------------------------------------------------------------------
+
+
+def test_every_command_and_option_is_described() -> None:
+    program = typer.main.get_command(app)
+    assert isinstance(program, typer.core.TyperGroup)
+    commands = {
+        name: [option for parameter in command.params for option in parameter.opts if option.startswith("-")]
+        for name, command in program.commands.items()
+    }
+    rows = table((DOCS / "cli.md").read_text(encoding="utf-8"))
+    assert {names(row[0])[0].partition(" ")[0]: names(row[2]) for row in rows} == commands
+
+
+def test_every_exit_code_is_described() -> None:
+    assert table(section(DOCS / "cli.md", "Exit codes")) == [[f"{int(code)}", text] for code, text in MEANINGS.items()]
+
+
+def test_every_operation_is_described(tmp_path: Path) -> None:
+    system = build(Settings(database_url=f"sqlite:///{tmp_path}/tasks.db", workflows_dir=tmp_path))
+    paths = create_app(system).openapi()["paths"]
+    system.stop()
+    operations = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    assert first_cells((DOCS / "api.md").read_text(encoding="utf-8")) == operations
+
+
+def test_every_problem_is_described() -> None:
+    kinds = {*KINDS_OF_PROBLEM.values(), *(kind for kind in vars(problems).values() if isinstance(kind, problems.Kind))}
+    described = {(names(row[0])[0], row[1]) for row in table(section(DOCS / "api.md", "Problems"))}
+    assert described == {(f"urn:stepwell:problem:{kind.name}", str(kind.status)) for kind in kinds}
 
 
 # -- settings, layers, tests, links --------------------------------------------------------------------------------

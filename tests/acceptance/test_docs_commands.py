@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from docs_blocks import PAGES, ROOT, Block, blocks
+from tests.acceptance.docs_blocks import PAGES, ROOT, Block, blocks
 
 ANY = "…"
 SERVES = re.compile(r"Stepwell serves http://(\S+) ")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from docs_blocks import PAGES, Block, blocks
+from tests.acceptance.docs_blocks import PAGES, Block, blocks
 
 from stepwell.errors import DefinitionError, InvalidInput
 from stepwell.service import Submission

@@ -829,8 +829,12 @@ class TestPurge:
         assert store.definition("hash-2")
         assert store.list(TaskFilter(labels={"a": "1"})).items == []
         assert (store.counts()["line"]["completed"], store.counts()["line"]["completed_total"]) == (1, 2)
-        store.create(new("t1", idempotency_key="k"))
+        store.create(new("t1", idempotency_key="k", labels={"a": "2"}))
         assert (list(store.steps("t1").items), len(store.events("t1"))) == ([], 2)
+        assert store.list(TaskFilter(labels={"a": "1"})).items == []
+        for key in ("variables", "outputs", "output:load"):
+            with pytest.raises(NotFound):
+                store.value("t1", key)
 
     def test_live_tasks_stay(self, store: TaskStore, clock: Clock) -> None:
         live = [status for status in Status if status not in {Status.COMPLETED, Status.FAILED, Status.CANCELLED}]

@@ -1,4 +1,4 @@
-"""Fixtures of the engine's tests."""
+"""Fixtures of the unit tests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.action_fixtures import context as context
+from tests.unit.action_fixtures import server as server
 from tests.unit.engine_harness import EXTRA, Harness, use
 
 

@@ -58,6 +58,7 @@ variables:
   document: {type: file}
 steps:
   - {id: first, output: null}
+  - {output: "${{ item | default(index | default(0)) }}", if: error is not defined}
   - id: docker
     run: docker inspect --format '{{.State.Status}}' "$NAME"
     env: {NAME: "${{ steps.first.status }}"}

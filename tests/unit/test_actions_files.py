@@ -15,8 +15,6 @@ from stepwell.values import MAX_SIZE
 if TYPE_CHECKING:
     from tests.unit.action_fixtures import ActionContext
 
-pytest_plugins = ["action_fixtures"]
-
 
 @pytest.mark.parametrize(
     ("content", "encoding", "written"),

@@ -14,8 +14,6 @@ from stepwell.errors import Fail, Stop
 if TYPE_CHECKING:
     from tests.unit.action_fixtures import ActionContext
 
-pytest_plugins = ["action_fixtures"]
-
 
 @pytest.mark.parametrize(
     ("inputs", "level", "line"),

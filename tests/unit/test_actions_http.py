@@ -21,7 +21,6 @@ from stepwell.values import MAX_SIZE
 if TYPE_CHECKING:
     from tests.unit.action_fixtures import ActionContext, LocalServer
 
-pytest_plugins = ["action_fixtures"]
 
 JSON = {"Content-Type": "application/json; charset=utf-8"}
 

@@ -14,7 +14,6 @@ from stepwell.errors import Fail
 if TYPE_CHECKING:
     from tests.unit.action_fixtures import ActionContext, LocalServer
 
-pytest_plugins = ["action_fixtures"]
 
 BODY = os.urandom(300_000)
 RANGES = {"Accept-Ranges": "bytes", "ETag": '"v1"'}

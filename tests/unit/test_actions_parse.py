@@ -11,7 +11,6 @@ from stepwell.errors import Fail
 if TYPE_CHECKING:
     from tests.unit.action_fixtures import ActionContext
 
-pytest_plugins = ["action_fixtures"]
 
 PARSERS = ["json.parse", "csv.parse", "yaml.parse"]
 

@@ -20,8 +20,6 @@ from stepwell.values import MAX_SIZE
 if TYPE_CHECKING:
     from tests.unit.action_fixtures import ActionContext
 
-pytest_plugins = ["action_fixtures"]
-
 
 def run(context: ActionContext, command: str | list[Any], **inputs: Any) -> dict[str, Any]:
     """As the engine runs it."""

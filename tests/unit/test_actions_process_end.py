@@ -19,7 +19,6 @@ from stepwell.errors import Interrupted, TaskCancelled, TimeLimitReached
 if TYPE_CHECKING:
     from tests.unit.action_fixtures import ActionContext
 
-pytest_plugins = ["action_fixtures"]
 
 GRANDCHILDREN = "sleep 600 & (sleep 600; echo never) & "
 READY = 'echo $$ > "$READY"; '

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 from tests.unit.engine_harness import PATIENCE, Harness, use
 
 from stepwell.errors import Fail
-from stepwell.task import Status
+from stepwell.task import Status, Task
 
 
 class Flaky:
@@ -307,20 +308,18 @@ def test_code_that_does_not_yield_is_abandoned_and_the_task_goes_on(timed: Harne
     created = timed.create(
         "steps: [{id: a, uses: block, timeout: 50ms, on_error: continue}, {id: b, output: on}]", timeout=60
     )
-    ended: list[Any] = []
-    over = threading.Event()
-    driver = threading.Thread(
-        target=lambda: timed.engine.run(created.task_id, lambda task: (ended.append(task), over.set()))  # type: ignore[func-returns-value]
-    )
+    over: SimpleQueue[Task | None] = SimpleQueue()
+    driver = threading.Thread(target=timed.engine.run, args=(created.task_id, over.put))
     driver.start()
-    assert over.wait(PATIENCE)
-    assert ended[0].status is Status.COMPLETED
-    assert timed.statuses(ended[0]) == {"a": "failed", "b": "completed"}
+    ended = over.get(timeout=PATIENCE)
+    assert ended is not None
+    assert ended.status is Status.COMPLETED
+    assert timed.statuses(ended) == {"a": "failed", "b": "completed"}
     assert driver.is_alive()  # the thread keeps its place until the code returns
     release.set()
     driver.join(PATIENCE)
     assert not driver.is_alive()
-    assert len(ended) == 1
+    assert over.empty()
 
 
 def test_the_tasks_time_limit_ends_a_step_and_runs_finally(timed: Harness) -> None:

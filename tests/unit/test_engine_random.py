@@ -157,7 +157,7 @@ def run_with_crashes(harness: Harness, task: Task, crashes: list[int], calls: Co
     return ended
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(STEPS, st.lists(st.integers(1, 8), min_size=1, max_size=2), st.booleans())
 def test_random_workflows_end_as_interpreted_whatever_crashes(
     steps: list[Step], crashes: list[int], before: bool

@@ -161,8 +161,8 @@ class TestReset:
 
     def test_reset_keeps_what_happened(self) -> None:
         before = replace(
-            step("a", "failed"), output="1", error=Error("x", "y"), completed_at=3.0, started_at=1.0, inputs="2", tolerated=True,
-            failures=({"index": 1},), files={"f": {"size": 1}},
+            step("a", "failed"), output="1", error=Error("x", "y"), completed_at=3.0, started_at=1.0, inputs="2",
+            tolerated=True, failures=({"index": 1},), files={"f": {"size": 1}},
         )  # fmt: skip
         after = lifecycle.reset(before)
         assert after == replace(step("a", "pending"), tries=0)

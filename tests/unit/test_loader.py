@@ -72,7 +72,7 @@ def test_a_snapshot_is_the_same_plan(text: str, tmp_path: Path) -> None:
 def test_everything_loads() -> None:
     workflow = load(EVERYTHING, "e.yaml", registry=actions, resolve_call=partial(resolve, folder=Path()))
     assert [step.kind for step in workflow.steps] == [
-        *("output", "run", "uses", "run", "parallel", "switch", "call", "run")
+        *("output", "output", "run", "uses", "run", "parallel", "switch", "call", "run")
     ]
 
 
@@ -157,10 +157,18 @@ def forward(steps: int) -> str:
     return "\n".join(["steps:", *lines, f"  - {{id: s{steps - 1}, output: 1}}"])
 
 
-def test_mistakes_without_end_cost_no_more(tmp_path: Path) -> None:
+def test_of_mistakes_without_end_the_first_are_told() -> None:
     with pytest.raises(DefinitionError) as caught:
         load(forward(3_000), "f.yaml", registry=actions)
     messages = [problem.message for problem in caught.value.problems]
     assert messages[0] == "step 's2999' runs after this one: nothing of it is known yet"
     assert len(messages) == 101
     assert messages[-1] == "more problems, from here on, are not shown"
+
+
+def test_mistakes_do_not_multiply() -> None:
+    def refused(steps: int) -> None:
+        with pytest.raises(DefinitionError):
+            load(forward(steps), "f.yaml", registry=actions)
+
+    assert calls_during(partial(refused, 2_000)) < 5 * calls_during(partial(refused, 500))

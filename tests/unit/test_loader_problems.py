@@ -267,6 +267,25 @@ NAMES = {
             "retryable, status",
         ],
     ),
+    "names that were not rightly declared are not told again": Bad(
+        "variables: {my-day: {type: date}, n: {}}\n"
+        "steps:\n"
+        "  - output: ${{ variables['my-day'] ~ variables.n }}\n"
+        "  - {output: '${{ item }}', foreach: 5}\n"
+        "  - {uses: log, with: [x]}\n",
+        [
+            "1:13: a variable is named with letters, digits and _, not beginning with a digit, at most 100, "
+            "not 'my-day'",
+            "1:38: the variable 'n' needs a `type`: one of string, integer, number, boolean, date, datetime, duration, "
+            "list, object, file, secret, any",
+            "4:38: `foreach` must be an expression that gives a list, or a list, not 5",
+            "5:23: `with` must be a mapping from inputs to values, not a list",
+        ],
+    ),
+    "variables that are no mapping": Bad(
+        "variables: [day]\nsteps: [{output: '${{ variables.day }}'}]\n",
+        ["1:12: `variables` must be a mapping, not a list"],
+    ),
     "error after a success": Bad(
         "steps: [{output: 1}]\n"
         "finally:\n"
@@ -364,6 +383,21 @@ STEPS = {
             "4:70: step 'd' runs after this one: nothing of it is known yet",
         ],
     ),
+    "what runs later by needs": Bad(
+        "steps:\n"
+        "  - {id: a, output: 1, needs: [b]}\n"
+        "  - {id: b, needs: [], output: '${{ steps.a.output }}'}\n"
+        "  - {id: c, run: ls, needs_files: [d]}\n"
+        "  - {id: d, run: ls, files: [x]}\n",
+        [
+            "3:37: step 'a' runs after this one: nothing of it is known yet",
+            "4:36: step 'd' runs after this one: nothing of it is known yet",
+        ],
+    ),
+    "inside of the step itself": Bad(
+        "steps:\n  - {if: steps.in_g.output, steps: [{id: in_g, output: 1}], output: '${{ steps.in_g.output }}'}\n",
+        ["2:10: step 'in_g' is inside this step, of which only `output` and `until` see it"],
+    ),
     "inside of other groups": Bad(
         "steps:\n"
         "  - {id: g, steps: [{id: in_g, output: 1}]}\n"
@@ -459,7 +493,10 @@ EXPRESSIONS = {
         "      folded\n"
         "      second ${{ nonsense }}\n"
         "  - output: plain\n"
-        "      goes on ${{ nonsense }}\n"
+        "      goes on\n"
+        "\n"
+        "\n"
+        "      and on ${{ nonsense }}\n"
         "  - output: &anchor ${{ nonsense }}\n"
         "  - output: *anchor\n",
         [
@@ -468,9 +505,9 @@ EXPRESSIONS = {
             "6:30: unknown name 'nonsense'",
             "9:20: unknown name 'nonsense'",
             "12:18: unknown name 'nonsense'",
-            "14:19: unknown name 'nonsense'",
-            "15:25: unknown name 'nonsense'",
-            "16:13: unknown name 'nonsense'",
+            "17:18: unknown name 'nonsense'",
+            "18:25: unknown name 'nonsense'",
+            "19:13: unknown name 'nonsense'",
         ],
     ),
     "syntax": Bad(

@@ -22,7 +22,7 @@ POLL = 0.05
 LINGER = 2.0
 """Seconds that what it left in the background may go on writing, like `> >(tee log)`, after it has ended."""
 
-GRACE = 0.8
+GRACE = 2.5
 """Seconds between SIGTERM and SIGKILL: less than the second that the engine gives an interrupted action to end."""
 
 CHUNK = 64 * 1024

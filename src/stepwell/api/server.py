@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import signal
 import socket
@@ -14,14 +13,13 @@ import uvicorn
 
 from stepwell.api.app import create_app
 from stepwell.api.guards import is_loopback
+from stepwell.api.logs import configure
 from stepwell.errors import SettingsError, StepwellError
 from stepwell.settings import Settings, load
 from stepwell.wiring import System, build
 
 GRACE = 10
 """Seconds that answers may take after the last task was handed back."""
-
-FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def main() -> int:
@@ -38,8 +36,8 @@ def main() -> int:
 
 def serve(settings: Settings) -> None:
     """Serve the API on `HOST` and `PORT` until SIGINT or SIGTERM, which drain it. Raises `SettingsError`."""
-    logging.basicConfig(level=settings.log_level, format=FORMAT)
     with _listening(settings) as listener:
+        configure(settings.log_level, settings.log_format)
         _Server(build(settings), listener).run(sockets=[listener])
 
 

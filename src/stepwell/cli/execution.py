@@ -34,6 +34,7 @@ class Execution:
         self._requests: SimpleQueue[bool] = SimpleQueue()  # the one thing that a signal handler may safely touch
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._main = threading.get_ident()
+        self._timer: threading.Timer | None = None
 
     def run(self) -> Task:
         """Run it to its end, over its own retries, and answer it; if another process took it, wait for that one."""
@@ -45,15 +46,17 @@ class Execution:
                 else:
                     self._pause(task)
         self._requests.put(False)
+        if self._timer is not None:
+            self._timer.cancel()
         return task
 
     def _over(self, task: Task | None) -> None:
         if task is None:  # another process was faster, or the store did not answer
             self._wait(POLL)
         elif threading.get_ident() != self._main and task.ended:
-            timer = threading.Timer(PATIENCE, self._late, [task])
-            timer.daemon = True
-            timer.start()
+            self._timer = threading.Timer(PATIENCE, self._late, [task])
+            self._timer.daemon = True
+            self._timer.start()
 
     def _pause(self, task: Task) -> None:
         """Wait until a suspended task is due, or for a while for one that runs elsewhere."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from stepwell.ports import TaskStore
@@ -65,17 +65,14 @@ class Followed:
         for record in self._store.steps(self._task_id).items:
             self._take_record(record)
 
-    def update(self) -> Sequence[Event]:
-        """Take what has happened since; answers the new events, those of one commit with log lines first."""
+    def update(self, tell: Callable[[Event], object] = lambda _: None) -> None:
+        """Take what has happened since, log lines before the end of their step; `tell` each event once it is taken."""
         events: list[Event] = []
         while new := self._next():
             events += new
-            if len(new) < BATCH:
-                break
-        events.sort(key=lambda event: (event.at, event.kind != "log"))
-        for event in events:
+        for event in sorted(events, key=lambda event: (event.at, event.kind != "log")):
             self._take(event)
-        return events
+            tell(event)
 
     def now(self) -> float:
         """The store's time."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -14,8 +14,8 @@ from rich.text import Text
 
 from stepwell.cli import terminal
 from stepwell.cli.follow import Followed
-from stepwell.cli.output import duration
 from stepwell.cli.tree import Line, cropped, lines
+from stepwell.errors import Unavailable
 
 if TYPE_CHECKING:
     from stepwell.plan import Plan
@@ -82,7 +82,7 @@ class LiveTree:
 
     def _draw_on(self) -> None:
         while not self._over.wait(PAUSE):
-            with self._lock:
+            with self._lock, suppress(Unavailable):  # the store is busy: the next drawing is up to date
                 self._draw()
 
     def _draw(self) -> None:
@@ -114,14 +114,3 @@ def table_of(tree: list[Line]) -> Table:
         name = Text("  " * (line.depth + 1) + line.label, style)
         table.add_row(name, status_text(line.status), line.attempts, line.took, Text(line.note, style))
     return table
-
-
-def heading(workflow: str, task_id: str) -> str:
-    """What stands above a tree."""
-    return f"{workflow}  {task_id}"
-
-
-def ended_line(status: str, seconds: float | None) -> Text:
-    """The last line of all: how the task ended, and after how long."""
-    text = status_text(status)
-    return text.append(f" in {duration(seconds)}", "") if seconds is not None else text

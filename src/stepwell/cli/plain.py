@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from stepwell.cli.follow import Followed, shown_path
 from stepwell.cli.output import duration, first_line
 from stepwell.cli.tree import parts
+from stepwell.errors import Unavailable
 from stepwell.task import Event
 
 PAUSE = 0.1
@@ -37,16 +38,19 @@ class PlainLines:
         finally:
             self._over.set()
             writer.join()
-            self._tell()
+            self._look()
 
     def _write_on(self) -> None:
         while not self._over.wait(PAUSE):
-            self._tell()
+            self._look()
 
-    def _tell(self) -> None:
-        for event in self._followed.update():
-            if event.path is not None and (text := self._text(event, event.path)):
-                self._write(f"{event.path}: {text}")
+    def _look(self) -> None:
+        with suppress(Unavailable):  # the store is busy: the next look tells what happened
+            self._followed.update(self._tell)
+
+    def _tell(self, event: Event) -> None:
+        if event.path is not None and (text := self._text(event, event.path)):
+            self._write(f"{event.path}: {text}")
 
     def _text(self, event: Event, path: str) -> str:
         inside = path != shown_path(path)
@@ -64,10 +68,11 @@ class PlainLines:
         seen = self._followed.steps[path]
         if status == "started":
             return f"(attempt {seen.attempts})" if seen.attempts > 1 else ""
-        if seen.started_at is None or seen.ended_at is None or status == "skipped":
+        if status == "skipped":
             return ""
-        took, counts = duration(seen.ended_at - seen.started_at), parts(seen)
-        return f"in {took} ({counts})" if counts else f"in {took}"
+        known = seen.started_at is not None and seen.ended_at is not None
+        took, counts = f"in {duration(seen.seconds(0))}" if known else "", parts(seen)
+        return f"{took} ({counts})" if counts else took
 
     def _may_write(self, path: str) -> bool:
         self._part_lines[path] += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from contextlib import AbstractContextManager, ExitStack, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ from stepwell.cli.options import AsJson, TaskName
 from stepwell.cli.output import as_lines, console, first_line, print_json
 
 if TYPE_CHECKING:
+    from stepwell.cli.follow import Followed
     from stepwell.plan import Plan
     from stepwell.task import Task
     from stepwell.wiring import System
@@ -33,9 +34,10 @@ a second one leaves at once.
 
 {told(*CODES)}"""
 
-RETRY_HELP = f"""Run an ended task again, here and now: what failed, or a step and all that comes after it.
+RETRY_HELP = f"""Run an ended task again, here and now.
 
-A task that was left behind because its process died goes on after its last completed step.
+What failed is run again, or with --from-step that step and all that comes after it. A task that was left behind
+because its process died goes on after its last completed step.
 
     stepwell retry 0193a2b4-5c6d
 
@@ -113,31 +115,34 @@ def perform(system: System, task: Task, *, as_json: bool, quiet: bool) -> Exit:
     followed.skip()
 
     def late(ended: Task) -> None:
+        terminal.close()
         code = _told(system, ended, plan, execution.interrupted, as_json)
         sys.stdout.flush()
         leave(code)
 
     execution = Execution(system, task.task_id, late)
     _keep_log_lines_apart()
-    out = redirect_stdout(sys.stderr) if as_json else nullcontext()
-    with out, _display(followed, plan, task, stderr=as_json, quiet=quiet):
+    with ExitStack() as terminal:
+        if as_json:
+            terminal.enter_context(redirect_stdout(sys.stderr))
+        terminal.enter_context(_display(followed, plan, task, stderr=as_json, quiet=quiet))
         ended = execution.run()
     return _told(system, ended, plan, execution.interrupted, as_json)
 
 
 def _queued_again(system: System, task: Task, from_step: str | None) -> Task:
-    """An ended task queued again; one whose process died handed back, which is for whoever asks for it by name."""
+    """An ended task queued again; or one that was left behind, handed back if its process died while it ran."""
     from stepwell.task import Status
 
     if task.status is Status.RUNNING:
         system.store.reap()
         task = system.store.get(task.task_id)
-    if task.status is Status.QUEUED and from_step is None:
+    if task.status in (Status.QUEUED, Status.WAITING) and from_step is None:
         return task
     return system.service.retry(task.task_id, from_step)
 
 
-def _display(followed: Any, plan: Plan, task: Task, *, stderr: bool, quiet: bool) -> AbstractContextManager[None]:
+def _display(followed: Followed, plan: Plan, task: Task, *, stderr: bool, quiet: bool) -> AbstractContextManager[None]:
     """A live tree on a terminal, plain lines elsewhere."""
     from stepwell.cli.live import LiveTree
     from stepwell.cli.plain import PlainLines

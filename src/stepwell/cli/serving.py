@@ -9,7 +9,7 @@ import typer
 
 from stepwell.cli.exits import Exit, told
 
-SERVE_HELP = f"""Serve the API, and run tasks that callers send, until Ctrl-C.
+SERVE_HELP = f"""Serve the API and run what callers send.
 
     stepwell serve --port 8080
 
@@ -21,19 +21,28 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="The port to listen on (PORT).")] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Begin anew whenever a Python file changes.")] = False,
 ) -> None:
-    from stepwell import settings
-
     given = {"HOST": host, "PORT": None if port is None else str(port)}
     os.environ.update({name: value for name, value in given.items() if value is not None})
-    loaded = settings.load()
     if reload:
-        import uvicorn
-
-        uvicorn.run("stepwell.cli.serving:app", factory=True, reload=True, host=loaded.host, port=loaded.port)
+        _serve_anew()
         return
-    from stepwell.api.server import serve as serve_api
+    from stepwell.api.server import main
 
-    serve_api(loaded)
+    raise typer.Exit(main())
+
+
+def _serve_anew() -> None:
+    """Have uvicorn watch the files, and import and begin `app` anew when one changes."""
+    import uvicorn
+
+    from stepwell import settings
+    from stepwell.api.guards import is_loopback
+    from stepwell.errors import SettingsError
+
+    loaded = settings.load()
+    if not is_loopback(loaded.host):
+        raise SettingsError(f"HOST={loaded.host}: --reload is for work on this machine, use HOST=127.0.0.1")
+    uvicorn.run("stepwell.cli.serving:app", factory=True, reload=True, host=loaded.host, port=loaded.port)
 
 
 def app() -> object:

@@ -20,21 +20,24 @@ TASKS_HELP = f"""List tasks, newest first.
 
 {told(Exit.OK, Exit.INVALID, Exit.CONFLICT)}"""
 
-TASK_HELP = f"""Show a task: its record, its steps, why it failed, and with --logs what its steps logged.
+TASK_HELP = f"""Show a task, its steps and why it failed.
 
     stepwell task 0193a2b4-5c6d --logs
 
 {told(Exit.OK, Exit.INVALID, Exit.NOT_FOUND, Exit.CONFLICT)}"""
 
-CANCEL_HELP = f"""Cancel a task; one that runs only with --force, which interrupts its steps.
+CANCEL_HELP = f"""Cancel a task.
+
+One that runs is cancelled only with --force, which interrupts its steps.
 
     stepwell cancel 0193a2b4-5c6d --force
 
 {told(Exit.OK, Exit.INVALID, Exit.NOT_FOUND, Exit.CONFLICT)}"""
 
-EVAL_HELP = f"""Try an expression on the record of a task: it sees what an expression of the workflow's outputs sees.
+EVAL_HELP = f"""Try an expression on the record of a task.
 
-With --at it sees what that step sees: steps around it, `item` and `index`, and its own `output` and `error`.
+It sees what the `outputs` of the workflow see. With --at it sees what that step sees: steps around it, `item` and
+`index`, and its own `output` and `error`.
 
     stepwell eval 0193a2b4-5c6d 'steps.total.output.rows > 0'
 
@@ -131,8 +134,8 @@ def _status(name: str | None) -> Any:
     try:
         return Status(name)
     except ValueError:
-        known = ", ".join(Status)
-        message = f"{name!r} is no state of a task{did_you_mean(name, list(Status))}: write one of {known}"
+        known = [str(status) for status in Status]
+        message = f"{name!r} is no state of a task{did_you_mean(name, known)}: write one of {', '.join(known)}"
         raise InvalidInput([FieldProblem("--status", message)]) from None
 
 

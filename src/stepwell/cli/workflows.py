@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from stepwell.loader import Broken, Catalog, Definition
     from stepwell.plan import Block, Plan
 
-VALIDATE_HELP = f"""Check workflow files, and print every problem as `file:line:column: message`.
+VALIDATE_HELP = f"""Check workflow files.
 
-Without arguments all files of WORKFLOWS_DIR are checked.
+Every problem is printed as `file:line:column: message`. Without arguments all files of WORKFLOWS_DIR are checked.
 
     stepwell validate
 
@@ -33,7 +33,7 @@ LIST_HELP = f"""List the workflows of WORKFLOWS_DIR.
 
 {told(Exit.OK, Exit.INVALID)}"""
 
-SHOW_HELP = f"""Show a workflow: what it is for, its variables, and which step runs after which.
+SHOW_HELP = f"""Show a workflow and the order of its steps.
 
     stepwell show orders
 

@@ -19,7 +19,7 @@ from stepwell.registry import Action
 from stepwell.task import Error
 from stepwell.values import decode
 
-GRACE = 1.0
+GRACE = 3.0
 """Seconds that interrupted code has to end before it is abandoned."""
 
 GLANCE = 0.1

@@ -10,7 +10,7 @@ from stepwell.loader.sites import Listing, Reading, Site, Tree
 from stepwell.workflow import Partial
 
 TRIED = 200
-"""So many readings of later steps are looked into, each of which may take a walk through the whole list."""
+"""So many readings are looked into, each of which may take a walk through the whole list."""
 
 
 def check_ids(report: Report, tree: Tree) -> None:
@@ -55,21 +55,16 @@ def check_cycles(report: Report, listing: Listing) -> None:
 
 def _tell_readings(report: Report, listing: Listing, written: graph.Graph, reads: Sequence[dict[str, Reading]]) -> bool:
     """Report what is read from steps that, by needs and places alone, come after the reader."""
-    later = [
-        (position, name, reading)
+    pairs = [
+        (position, listing.ids[name].index, reading)
         for position, names in enumerate(reads)
         for name, reading in names.items()
-        if listing.ids[name].index > position
     ]
-    found = [
-        (name, reading)
-        for position, name, reading in later[:TRIED]
-        if written.precedes(position, listing.ids[name].index)
-    ]
-    for name, reading in found:
-        report.add_inside(
-            reading.path, reading.offset, f"step {name!r} runs after this one: nothing of it is known yet"
-        )
+    pairs.sort(key=lambda pair: pair[1] < pair[0])  # those that read what stands below are the likeliest
+    found = [(reading, target) for position, target, reading in pairs[:TRIED] if written.precedes(position, target)]
+    for reading, target in found:
+        message = f"step {listing.sites[target].step.id!r} runs after this one: nothing of it is known yet"
+        report.add_inside(reading.path, reading.offset, message)
     return bool(found)
 
 

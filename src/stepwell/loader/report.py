@@ -26,9 +26,6 @@ MAX_MESSAGE = 2000
 MAX_COMPARED = 20_000
 """So many known words are compared to find what was meant; beyond, problems are told without a guess."""
 
-MAX_WORD = 100
-"""Longer words are not guessed at."""
-
 
 class Report:
     """The problems found so far in a document."""
@@ -69,7 +66,7 @@ class Report:
 
     def meant(self, word: str, known: Collection[str]) -> str:
         """` (did you mean 'fetch'?)`, or nothing; nothing too when that has taken long already."""
-        if self._compared > MAX_COMPARED or len(word) > MAX_WORD:
+        if self._compared > MAX_COMPARED:
             return ""
         self._compared += len(known)
         return did_you_mean(word, known)

@@ -46,7 +46,8 @@ def read_shape(document: Document, report: Report) -> Workflow | None:
             return Workflow.model_validate(cleaned, strict=True)
         except ValidationError as error:
             for path in _failed(error, cleaned):
-                report.add(path, _misfit(path, value_at(document.data, path)[0]))
+                is_name = len(path) == 2 and path[0] == "variables"
+                report.add(path, _misfit(path, value_at(document.data, path)[0]), key=is_name)
                 _take_out(cleaned, path)
     return None
 

@@ -17,9 +17,8 @@ OPENING = "${{"
 LITERAL_KEYS = ("uses", "call", "name", "shell", "files", "needs_files", "secrets")
 """Keys of a step that hold no expressions."""
 
-MAX_BARE = 200
 MAX_SEARCHED = 10_000
-"""Nobody means longer texts as a reference, or looks for mistakes further inside one."""
+"""So far into a text, in characters, references in the wrong braces are looked for."""
 
 _BARE = re.compile(r"(steps|variables|secrets|error)\.([A-Za-z_]\w*+)(?:\.\w++|\[\w++\])*+")
 _BRACES = re.compile(r"(?<!\$)\{\{-?\s{0,20}(steps|variables|secrets)\.([A-Za-z_]\w*+).{0,200}?\}\}")
@@ -94,11 +93,11 @@ class Texts:
 
     def _check_plain(self, path: Path, text: str, site: Site | None) -> None:
         """A text that was meant to be an expression: `steps.fetch.output`, `{{ steps.fetch.output }}`."""
-        if len(text) < MAX_BARE and (bare := _BARE.fullmatch(text.strip())) and self._is_there(bare[1], bare[2], site):
+        if (bare := _BARE.fullmatch(text.strip())) and self._is_there(bare[1], bare[2], site):
             wanted = f"${{{{ {text.strip()} }}}}"
             self._report.add_replaced(path, f"this is text, not a value: write {quoted(wanted)}", wanted)
         elif (braces := _BRACES.search(text, 0, MAX_SEARCHED)) and self._is_there(braces[1], braces[2], site):
-            wanted = f"{text[: braces.start()]}${text[braces.start() :]}"
+            wanted = _BRACES.sub(lambda found: f"${found[0]}", text)
             self._report.add_replaced(path, "an expression is written `${{ … }}`; `{{ … }}` is text", wanted)
 
     def _is_there(self, root: str, name: str, site: Site | None) -> bool:

@@ -105,6 +105,8 @@ def _inside_other(target: Site, outer: Site | None, site: Site | None) -> str:
     name = repr(target.step.id)
     if outer is None:
         return f"step {name} is in `{_top_role(target)}` of the workflow and seen only there"
+    if outer is site:
+        return f"step {name} is inside this step, of which only `output` and `until` see it"
     if site is not None and any(member is outer for _, member in site.around):
         if outer.step.kind == "switch":
             return f"step {name} is in another case of this switch: only one of them runs"

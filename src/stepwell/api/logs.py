@@ -1,0 +1,36 @@
+"""The log of a serving process: lines for people, or JSON for machines, on stderr."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+
+import structlog
+from structlog.typing import Processor
+
+
+def configure(level: str, form: str) -> None:
+    """Have every logger of the process write lines of this level and above, as `console` or `json`.
+
+    What loggers are given as `extra`, like the task and the step of a line, becomes fields of it.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                structlog.stdlib.ExtraAdder(),
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendered(form)],
+        )
+    )
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+def _rendered(form: str) -> Sequence[Processor]:
+    if form == "json":
+        return structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)
+    return (structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),)

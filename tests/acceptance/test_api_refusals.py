@@ -1,0 +1,316 @@
+"""What the API refuses and how it says so: every problem that the OpenAPI document promises is provoked."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import jsonschema
+import pytest
+from tests.acceptance.serving import Server
+
+LIMIT = 4096
+TASK = "/workflows/tasks/{task}"
+LONG = b"x" * (LIMIT + 100_000)
+
+Refusal = tuple[str, str, int]
+
+PROVOCATIONS: dict[Refusal, dict[str, Any]] = {
+    ("GET", "/workflows", 422): {"params": {"limit": "0"}},
+    ("POST", "/workflows/validate", 413): {"content": LONG},
+    ("POST", "/workflows/validate", 422): {"json": {"txt": ""}},
+    ("GET", "/workflows/{workflow_id}", 404): {"path": "/workflows/helo"},
+    ("POST", "/workflows/{workflow_id}/execute", 404): {"path": "/workflows/helo/execute"},
+    ("POST", "/workflows/{workflow_id}/execute", 409): {
+        "path": "/workflows/hello/execute",
+        "headers": {"Idempotency-Key": "used"},
+        "json": {"variables": {"name": "Bob"}},
+    },
+    ("POST", "/workflows/{workflow_id}/execute", 413): {"path": "/workflows/hello/execute", "content": LONG},
+    ("POST", "/workflows/{workflow_id}/execute", 422): {"path": "/workflows/broken/execute"},
+    ("POST", "/workflows/{workflow_id}/execute/batch", 404): {
+        "path": "/workflows/helo/execute/batch",
+        "json": {"items": [{}]},
+    },
+    ("POST", "/workflows/{workflow_id}/execute/batch", 409): {
+        "path": "/workflows/hello/execute/batch",
+        "headers": {"Idempotency-Key": "used"},
+        "json": {"items": [{"variables": {"name": "Bob"}}]},
+    },
+    ("POST", "/workflows/{workflow_id}/execute/batch", 413): {
+        "path": "/workflows/hello/execute/batch",
+        "content": LONG,
+    },
+    ("POST", "/workflows/{workflow_id}/execute/batch", 422): {
+        "path": "/workflows/hello/execute/batch",
+        "json": {"items": []},
+    },
+    ("GET", "/workflows/tasks", 422): {"params": {"status": "done"}},
+    ("GET", "/workflows/tasks/{task_id}", 404): {"path": "/workflows/tasks/no"},
+    ("GET", "/workflows/tasks/{task_id}", 422): {"path": TASK, "params": {"wait": "soon"}},
+    ("GET", "/workflows/tasks/{task_id}/status", 404): {"path": "/workflows/tasks/no/status"},
+    ("GET", "/workflows/tasks/{task_id}/progress", 404): {"path": "/workflows/tasks/no/progress"},
+    ("POST", "/workflows/tasks/{task_id}/cancel", 404): {"path": "/workflows/tasks/no/cancel"},
+    ("POST", "/workflows/tasks/{task_id}/cancel", 409): {"path": f"{TASK}/cancel"},
+    ("POST", "/workflows/tasks/{task_id}/cancel", 422): {"path": f"{TASK}/cancel", "params": {"force": "perhaps"}},
+    ("POST", "/workflows/tasks/{task_id}/retry", 404): {"path": f"{TASK}/retry", "params": {"from_step": "gret"}},
+    ("POST", "/workflows/tasks/{task_id}/retry", 409): {"path": "/workflows/tasks/{pending}/retry"},
+    ("POST", "/workflows/tasks/{task_id}/retry", 422): {
+        "path": "/workflows/tasks/{twice}/retry",
+        "params": {"from_step": "inner"},
+    },
+    ("GET", "/workflows/tasks/{task_id}/steps", 404): {"path": "/workflows/tasks/no/steps"},
+    ("GET", "/workflows/tasks/{task_id}/steps", 422): {"path": f"{TASK}/steps", "params": {"cursor": "x"}},
+    ("GET", "/workflows/tasks/{task_id}/logs", 404): {"path": "/workflows/tasks/no/logs"},
+    ("GET", "/workflows/tasks/{task_id}/logs", 422): {"path": f"{TASK}/logs", "params": {"cursor": "x"}},
+    ("GET", "/workflows/tasks/{task_id}/events", 404): {"path": "/workflows/tasks/no/events"},
+    ("GET", "/workflows/tasks/{task_id}/events", 422): {"path": f"{TASK}/events", "params": {"after": "-1"}},
+    ("GET", "/workflows/tasks/{task_id}/files", 404): {"path": "/workflows/tasks/no/files"},
+    ("GET", "/workflows/tasks/{task_id}/files", 422): {"path": f"{TASK}/files", "params": {"limit": "1001"}},
+    ("GET", "/workflows/tasks/{task_id}/files/{sha256}", 404): {"path": f"{TASK}/files/0"},
+    ("POST", "/files", 413): {"files": {"file": ("a", LONG)}},
+    ("POST", "/files", 422): {"files": {"fiel": ("a", b"a")}},
+}
+ELSEWHERE = {
+    503: "a full pool, a store that is away, a server that stops: test_api.py, test_api_serving.py",
+}
+
+
+@pytest.fixture(scope="module")
+def strict(start_shared: Callable[..., Server]) -> Server:
+    """A server with small limits, a broken workflow and some tasks."""
+    one = start_shared(MAX_REQUEST_BYTES=str(LIMIT), MAX_UPLOAD_BYTES=str(LIMIT), ALLOWED_HOSTS="*.shop.example")
+    one.write("broken", "steps: []\n")
+    one.post("/workflows/hello/execute", headers={"Idempotency-Key": "used"})
+    one.post("/workflows/hello/execute/batch", {"items": [{}]}, headers={"Idempotency-Key": "used"})
+    return one
+
+
+@pytest.fixture(scope="module")
+def document(strict: Server) -> dict[str, Any]:
+    """The OpenAPI document."""
+    found: dict[str, Any] = strict.client.get("/openapi.json").json()
+    return found
+
+
+@pytest.fixture(scope="module")
+def tasks(strict: Server) -> dict[str, str]:
+    """The ids of a task that has completed, of one that is to start later, of one where a step ran in two places."""
+    strict.write("twice", "steps: [{id: each, foreach: [1, 2], steps: [{id: inner, output: 1}]}]\n")
+    twice = strict.post("/workflows/twice/execute").json()["task_id"]
+    completed = strict.post("/workflows/hello/execute").json()["task_id"]
+    pending = strict.post("/workflows/hello/execute?delay=1h").json()["task_id"]
+    return {"task": completed, "pending": pending, "twice": twice}
+
+
+def assert_problem(answer: httpx.Response, status: int, document: dict[str, Any]) -> dict[str, Any]:
+    """The problem document of an answer, which is one as OpenAPI describes it."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = answer.json()
+    schema = {"$ref": "#/components/schemas/Problem", "components": document["components"]}
+    jsonschema.validate(problem, schema)
+    assert problem["status"] == status
+    assert problem["instance"] == answer.url.path
+    assert problem["detail"]
+    return problem
+
+
+@pytest.mark.parametrize(("refusal", "request_"), PROVOCATIONS.items(), ids=lambda value: "-".join(map(str, value)))
+def test_every_documented_problem_is_real(
+    strict: Server, document: dict[str, Any], tasks: dict[str, str], refusal: Refusal, request_: dict[str, Any]
+) -> None:
+    method, path, status = refusal
+    documented = document["paths"][f"/api{path}"][method.lower()]["responses"][str(status)]
+    example = documented["content"]["application/problem+json"]["example"]
+    sent = {**request_, "url": "/api" + request_.get("path", path).format(**tasks)}
+    sent.pop("path", None)
+    problem = assert_problem(strict.client.request(method, **sent), status, document)
+    assert problem.keys() >= {"type", "title", "status", "detail", "instance"}
+    assert example["status"] == status
+
+
+def test_every_documented_problem_is_provoked(document: dict[str, Any]) -> None:
+    documented = {
+        (method.upper(), path.removeprefix("/api"), int(status))
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        for status in operation["responses"]
+        if status.isdigit() and int(status) >= 400
+    }
+    assert {refusal for refusal in documented if refusal[2] not in ELSEWHERE} == PROVOCATIONS.keys()
+
+
+def test_every_operation_is_described(document: dict[str, Any]) -> None:
+    for path, operations in document["paths"].items():
+        assert path.startswith("/api/")
+        for method, operation in operations.items():
+            assert operation["summary"], (method, path)
+            assert operation["description"], (method, path)
+            assert operation["tags"], (method, path)
+            good = [answer for status, answer in operation["responses"].items() if status < "400"]
+            assert all(answer["content"] for answer in good), (method, path)
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+    assert "ValidationError" not in document["components"]["schemas"]
+
+
+def test_answers_are_as_documented(strict: Server, document: dict[str, Any], tasks: dict[str, str]) -> None:
+    for path, operations in document["paths"].items():
+        if "get" not in operations or "sha256" in path:
+            continue
+        url = path.format(task_id=tasks["task"], workflow_id="hello")
+        answer = strict.client.get(url)
+        assert answer.status_code == 200, url
+        schema = operations["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        jsonschema.validate(answer.json(), {**schema, "components": document["components"]})
+    for task in ("hello/execute", "hello/execute?delay=1h"):
+        answer = strict.post(f"/workflows/{task}")
+        responses = document["paths"]["/api/workflows/{workflow_id}/execute"]["post"]["responses"]
+        schema = responses[str(answer.status_code)]["content"]["application/json"]["schema"]
+        jsonschema.validate(answer.json(), {**schema, "components": document["components"]})
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "message"),
+    [
+        ({"variables": {"nmae": "Ada"}}, "variables.nmae", "did you mean 'name'"),
+        ({"variables": {"name": 5}}, "variables.name", "must be"),
+        ({"variables": []}, "variables", "dictionary"),
+        ({"variable": {}}, "variable", "no field"),
+        ({"priority": "hihg"}, "priority", "did you mean 'high'"),
+        ({"priority": 4}, "priority", "0 to 3"),
+        ({"timeout": "soon"}, "timeout", "duration"),
+        ({"delay": "-1s"}, "delay", "duration"),
+        ({"delay": "5000d"}, "delay", "ten years"),
+        ({"run_at": "tomorrow"}, "run_at", "datetime"),
+        ({"max_retries": -1}, "max_retries", "greater"),
+        ({"queue": "chat_proces"}, "queue", "did you mean 'chat_process'"),
+        ({"labels": {"a": 1}}, "labels.a", "string"),
+        ({"external_id": "a\0b"}, "external_id", "NUL"),
+        ({"external_id": ""}, "external_id", "at least 1"),
+        ({"notify": ["https://shop.example"]}, "notify", "not supported yet"),
+    ],
+)
+def test_every_field_that_does_not_fit_is_named(strict: Server, body: object, field: str, message: str) -> None:
+    answer = strict.post("/workflows/hello/execute", body)
+    assert answer.status_code == 422
+    [error] = answer.json()["errors"]
+    assert error["field"] == field
+    assert message in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "message"),
+    [
+        (b'{"variables": ', "application/json", "is no JSON"),
+        (b'{"variables": {}}', "application/x-www-form-urlencoded", "Content-Type: application/json"),
+        (b'{"variables": {"name": "\\ud800"}, "external_id": "\\ud800"}', "application/json", "unicode"),
+        (b"[" * 3000, "application/json", ""),
+        (b"\xff\xfe", "application/json", ""),
+    ],
+)
+def test_bodies_that_are_no_json(
+    strict: Server, document: dict[str, Any], content: bytes, content_type: str, message: str
+) -> None:
+    answer = strict.client.post("/api/workflows/hello/execute", content=content, headers={"Content-Type": content_type})
+    problem = assert_problem(answer, answer.status_code, document)
+    assert answer.status_code in (400, 422)
+    assert message in problem["detail"]
+
+
+def test_text_that_is_not_unicode_comes_back_as_it_was(strict: Server) -> None:
+    body = json.dumps({"variables": {"name": "\ud800"}}).encode()
+    answer = strict.client.post("/workflows/hello/execute", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 200
+    assert json.loads(answer.content)["result"]["variables"] == {"name": "\ud800"}
+
+
+@pytest.mark.parametrize("path", ["/workflows/hello/execute", "/files", "/workflows/validate"])
+def test_a_body_in_chunks_is_counted(strict: Server, document: dict[str, Any], path: str) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        for _ in range(200):
+            yield b"x" * 1000
+
+    types = {"/files": "multipart/form-data; boundary=b", "/workflows/validate": "text/yaml"}
+    headers = {"Content-Type": types.get(path, "application/json")}
+    answer = strict.client.post(path, content=chunks(), headers=headers)
+    problem = assert_problem(answer, 413, document)
+    assert "MAX_" in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "detail"),
+    [
+        ("GET", "/nothing", 404, "nothing is served at /nothing"),
+        ("GET", "/api/workflows/tasks/x/nothing", 404, "nothing is served"),
+        ("DELETE", "/workflows", 405, "DELETE"),
+        ("GET", "/workflows/hello/execute", 405, "GET"),
+    ],
+)
+def test_what_is_not_there(
+    strict: Server, document: dict[str, Any], method: str, path: str, status: int, detail: str
+) -> None:
+    assert detail in assert_problem(strict.client.request(method, path), status, document)["detail"]
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST:9999", 200),
+        ("api.localhost", 200),
+        ("127.0.0.1", 200),
+        ("127.8.8.8:1", 200),
+        ("[::1]:8000", 200),
+        ("eu.shop.example", 200),
+        ("shop.example", 421),
+        ("evil.example", 421),
+        ("evilshop.example", 421),
+        ("localhost.evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("10.0.0.1", 421),
+        ("localhost:port", 400),
+        ("user@localhost", 400),
+        ("localhost/path", 400),
+        ("", 400),
+    ],
+)
+def test_the_host_header_is_checked(strict: Server, document: dict[str, Any], host: str, status: int) -> None:
+    answer = strict.client.get("/health", headers={"Host": host})
+    assert answer.status_code == status
+    if status != 200:
+        assert_problem(answer, status, document)
+
+
+@pytest.mark.parametrize("hosts", ["", "Host: localhost\r\nHost: evil.example\r\n"])
+def test_a_request_has_one_host(strict: Server, hosts: str) -> None:
+    url = httpx.URL(strict.url)
+    with socket.create_connection((url.host, url.port or 0), timeout=30) as connection:
+        connection.sendall(f"GET /health HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        (None, 200),
+        ("http://localhost:3000", 200),
+        ("https://eu.shop.example", 200),
+        ("https://evil.example", 403),
+        ("null", 403),
+    ],
+)
+def test_pages_of_other_sites_change_nothing(strict: Server, origin: str | None, status: int) -> None:
+    headers = {} if origin is None else {"Origin": origin}
+    assert strict.client.post("/workflows/hello/execute", headers=headers).status_code == status
+    assert strict.client.get("/workflows", headers=headers).status_code == 200
+
+
+def test_the_root_leads_to_the_documentation(strict: Server) -> None:
+    answer = strict.client.get("/")
+    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+    assert strict.client.get("/docs").status_code == 200

@@ -1,0 +1,85 @@
+"""How `python run.py` begins and ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.acceptance.conftest import StartServer
+from tests.acceptance.serving import ROOT, Gate, environment
+
+
+def refused(folder: Path, **settings: str) -> str:
+    """What a server that cannot begin says; one line."""
+    command = [sys.executable, str(ROOT / "run.py")]
+    done = subprocess.run(command, cwd=folder, env=environment(**settings), capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+def test_without_api_keys_only_this_machine_is_served(tmp_path: Path) -> None:
+    message = refused(tmp_path, HOST="0.0.0.0")
+    assert "HOST=0.0.0.0" in message
+    assert "API keys" in message
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"PORT={port}" in refused(tmp_path, PORT=str(port))
+
+
+def test_a_wrong_setting(tmp_path: Path) -> None:
+    assert "MAX_WORKERS" in refused(tmp_path, MAX_WORKERS="many")
+
+
+def test_it_says_where_it_serves_on_ipv6_too(server: StartServer) -> None:
+    one = server({"HOST": "::1"})
+    assert one.url.startswith("http://[::1]:")
+    assert one.client.get("/health").json()["status"] == "ok"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_ends_it(server: StartServer, number: signal.Signals) -> None:
+    one = server()
+    assert one.post("/workflows/hello/execute").status_code == 200
+    assert one.stop(number) == 0
+    assert "Traceback" not in one.log
+
+
+def test_a_step_that_does_not_end_holds_it_for_the_shutdown_time_only(server: StartServer, gate: Gate) -> None:
+    one = server({"INLINE_ASYNC": "background", "SHUTDOWN_TIMEOUT": "0.2"})
+    variables = {"gate": str(gate.path)}
+    task_id = one.post("/workflows/gated/execute?async_execute=true", {"variables": variables}).json()["task_id"]
+    with gate.held():
+        assert one.stop() == 0
+    other = server()
+    gate.open()
+    task = other.ended(task_id)
+    assert (task["status"], task["retry_count"]) == ("completed", 0)
+    assert gate.lines() == ["before", "after"]
+
+
+def test_those_who_wait_for_a_task_are_answered_when_it_stops(server: StartServer) -> None:
+    one = server()
+    task_id = one.post("/workflows/hello/execute?delay=1h").json()["task_id"]
+    with socket.create_connection(("127.0.0.1", one.client.base_url.port or 0), timeout=60) as connection:
+        connection.sendall(f"GET /workflows/tasks/{task_id}?wait=60s HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        one.get("/health")
+        assert one.stop() == 0
+        assert b'"status":"pending"' in connection.recv(100_000)
+
+
+def test_its_log_can_be_json(server: StartServer) -> None:
+    one = server({"LOG_FORMAT": "json"}, {"says": "steps: [{id: say, uses: log, with: {message: ümlaut}}]"})
+    task_id = one.post("/workflows/says/execute").json()["task_id"]
+    one.stop()
+    lines = [json.loads(line) for line in one.log.splitlines() if not line.startswith("Stepwell serves")]
+    [said] = [line for line in lines if line["event"] == "ümlaut"]
+    assert (said["level"], said["logger"], said["task_id"], said["step"]) == ("info", "stepwell.task", task_id, "say")

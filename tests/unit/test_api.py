@@ -1,0 +1,192 @@
+"""The API's own decisions: which problem an error is, how far a task is, what is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from concurrent.futures import Future
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+from stepwell import errors
+from stepwell.api import create_app, views, waiting
+from stepwell.api.problems import INTERNAL, KINDS
+from stepwell.api.server import serve
+from stepwell.plan import compile_definition
+from stepwell.settings import Settings
+from stepwell.task import Error, Page, Status, StepRecord, StepStatus, Task
+
+DEFINITION = '{"steps": [{"id": "a", "output": 1}, {"id": "b", "output": 1}, {"id": "c", "output": 1}]}'
+
+NOW = 1_000_100.0
+
+
+def task(status: Status = Status.RUNNING, **fields: Any) -> Task:
+    """A task that was created at 1,000,000."""
+    values = {"started_at": NOW - 50, **fields}
+    return Task("id", "hello", "hash", status, "chat_process", 2, "{}", NOW - 100, NOW, 60.0, 0, **values)
+
+
+class Asked:
+    """A service whose task has completed `done` steps and runs the next."""
+
+    def __init__(self, done: int) -> None:
+        self._done = done
+
+    def plan(self, _: Task) -> object:
+        return compile_definition(DEFINITION)
+
+    def steps(self, _task_id: str, _limit: int) -> Page[StepRecord]:
+        statuses = [StepStatus.COMPLETED] * self._done + [StepStatus.RUNNING]
+        records = [StepRecord(path, path, status, "output") for path, status in zip("abc", statuses, strict=False)]
+        return Page([*records, StepRecord("a[0]", "a0", StepStatus.COMPLETED, "output")])
+
+
+def progress(found: Task, done: int = 1) -> Any:
+    service: Any = Asked(done)
+    return views.progress(service, found, NOW)
+
+
+@pytest.mark.parametrize(
+    "error", [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, errors.StepwellError)]
+)
+def test_every_error_of_ours_is_a_kind_of_problem(error: type[errors.StepwellError]) -> None:
+    found = [KINDS[base] for base in error.__mro__ if base in KINDS]
+    assert found[-1] is INTERNAL
+    if error in (errors.QueueFull, errors.Unavailable):
+        assert found[0].status == 503
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "1970-01-01T00:00:00.000Z"),
+        (1_795_253_400.125, "2026-11-21T09:30:00.125Z"),
+        (1_795_253_400, "2026-11-21T09:30:00.000Z"),
+    ],
+)
+def test_times_are_in_utc_with_a_z(seconds: float, text: str) -> None:
+    assert views.time(seconds) == text
+
+
+def test_progress_from_the_outermost_steps() -> None:
+    found = progress(task())
+    assert found.progress_percent == pytest.approx(100 / 3)
+    assert found.stage == "b"
+    assert found.eta_seconds == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize(
+    ("found", "percent"),
+    [
+        (task(Status.QUEUED, started_at=None), 0.0),
+        (task(Status.COMPLETED), 100.0),
+        (task(Status.COMPLETED, progress={"progress_percent": 40.0}), 100.0),
+        (task(Status.FAILED, progress={"progress_percent": 40.0}), 40.0),
+        (task(progress={"progress_percent": 140.0}), 100.0),
+        (task(progress={"stage": "fetching"}), 100 / 3),
+    ],
+)
+def test_what_is_reported_goes_before_what_the_steps_tell(found: Task, percent: float) -> None:
+    assert progress(found).progress_percent == pytest.approx(percent)
+
+
+def test_the_small_form_has_no_estimate_for_what_does_not_run() -> None:
+    service: Any = Asked(1)
+    assert views.status(service, task(), NOW).estimated_time == pytest.approx(100.0)
+    failed = task(Status.FAILED, error=Error("broken", "it broke"))
+    form = views.status(service, failed, NOW)
+    assert (form.state, form.estimated_time) == ("failed", None)
+    assert form.error_details is not None
+    assert form.error_details.code == "broken"
+
+
+def waited_on(future: Future[Task | None] | None, kept: Task) -> Any:
+    """A system whose pool has this future, and whose store has this task."""
+    pool = SimpleNamespace(ended=lambda _: future, stats=lambda: {"is_running": True})
+    return SimpleNamespace(pool=pool, service=SimpleNamespace(get=lambda _: kept))
+
+
+def test_a_caller_that_goes_away_leaves_the_pools_future_alone() -> None:
+    future: Future[Task | None] = Future()
+
+    async def hang_up() -> None:
+        waiter = asyncio.create_task(waiting.until_through(waited_on(future, task()), "id"))
+        await asyncio.sleep(0)
+        waiter.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
+
+    asyncio.run(hang_up())
+    assert not future.cancelled()
+    future.set_result(None)
+
+
+def test_what_the_pool_gave_up_is_read_from_the_store() -> None:
+    future: Future[Task | None] = Future()
+    future.set_result(None)
+    kept = task(Status.QUEUED)
+    assert asyncio.run(waiting.until_through(waited_on(future, kept), "id")) is kept
+    assert asyncio.run(waiting.until_through(waited_on(None, kept), "id")) is kept
+
+
+def test_a_task_of_another_process_is_looked_at_until_it_ends() -> None:
+    seen = [task(), task(), replace(task(), status=Status.COMPLETED)]
+    system = waited_on(None, seen[0])
+    system.service.get = lambda _: seen.pop(0) if len(seen) > 1 else seen[0]
+    assert asyncio.run(waiting.until_ended(system, "id", 60)).status is Status.COMPLETED
+    assert asyncio.run(waiting.until_ended(waited_on(None, task()), "id", 0)).status is Status.RUNNING
+
+
+def asked(system: Any, path: str) -> httpx.Response:
+    """The answer of the API of a system to a GET."""
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(create_app(system), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.get(path)
+
+    return asyncio.run(ask())
+
+
+def a_system(ping: Any, is_running: bool = True) -> Any:
+    """A system whose store answers like `ping`."""
+    pool = SimpleNamespace(stats=lambda: {"is_running": is_running})
+    return SimpleNamespace(settings=Settings(), service=SimpleNamespace(ping=ping), pool=pool, drain=lambda: None)
+
+
+def away() -> None:
+    raise errors.Unavailable("the database cannot be used", retry_after=2.5)
+
+
+def wrong() -> None:
+    raise KeyError("a secret")
+
+
+def test_ready_asks_the_store() -> None:
+    assert asked(a_system(lambda: None), "/ready").json() == {"status": "ready"}
+    answer = asked(a_system(away), "/ready")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "3")
+    assert answer.json()["detail"] == "the database cannot be used"
+    assert asked(a_system(away), "/health").status_code == 200
+
+
+def test_a_server_that_stops_is_not_ready() -> None:
+    answer = asked(a_system(lambda: None, is_running=False), "/ready")
+    assert (answer.status_code, "stopping" in answer.json()["detail"]) == (503, True)
+
+
+def test_a_bug_tells_nothing_to_callers() -> None:
+    answer = asked(a_system(wrong), "/ready")
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "shop.example", ""])
+def test_without_api_keys_only_loopback_is_served(host: str) -> None:
+    with pytest.raises(errors.SettingsError, match="API keys"):
+        serve(Settings(host=host))
