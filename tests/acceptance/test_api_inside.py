@@ -94,6 +94,11 @@ def test_events_after_one_and_by_pages(shared: Server, toured: dict[str, Any]) -
     assert shared.get(f"{of(toured)}/events?after=10000").json() == {"items": [], "next_cursor": None}
 
 
+@pytest.mark.parametrize("query", [f"after={10**18}", f"cursor={'9' * 19}", f"cursor={'9' * 5000}", "cursor=²"])
+def test_events_after_what_can_be_no_event(shared: Server, toured: dict[str, Any], query: str) -> None:
+    assert shared.get(f"{of(toured)}/events?{query}").status_code == 422
+
+
 def test_log_lines(shared: Server, toured: dict[str, Any]) -> None:
     lines = shared.get(f"{of(toured)}/logs").json()["items"]
     assert [(line["path"], line["level"], line["message"]) for line in lines] == [

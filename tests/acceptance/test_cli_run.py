@@ -208,6 +208,17 @@ def test_a_task_that_waits_for_its_retry_is_waited_for(project: Project) -> None
     assert (task["status"], task["retry_count"]) == ("completed", 1)
 
 
+def test_a_task_that_was_left_waiting_is_gone_on_with(project: Project) -> None:
+    project.write("flaky", "max_retries: 1\nsteps: [{id: f, call: 'acts:flaky', with: {times: 1}}]")
+    process = project.begin("run", "flaky")
+    assert process.stdout is not None
+    assert any(b"f: failed" in line for line in process.stdout)
+    process.kill()
+    process.communicate()
+    task_id = project.ok("tasks", "--json").document["items"][0]["task_id"]
+    assert project.ok("retry", task_id, "--json").document["status"] == "completed"
+
+
 def test_a_task_that_stops_itself_as_cancelled_ends_with_5(project: Project) -> None:
     project.write("stops", "steps: [{uses: stop, with: {status: cancelled, message: enough}}]")
     assert project.run("run", "stops").code == 5

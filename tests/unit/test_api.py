@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from types import SimpleNamespace
@@ -14,11 +16,13 @@ import pytest
 
 from stepwell import errors
 from stepwell.api import create_app, views, waiting
+from stepwell.api.inside import MAX_PAGE
+from stepwell.api.logs import configure
 from stepwell.api.problems import INTERNAL, KINDS
 from stepwell.api.server import serve
 from stepwell.plan import compile_definition
 from stepwell.settings import Settings
-from stepwell.task import Error, Page, Status, StepRecord, StepStatus, Task
+from stepwell.task import Apart, Error, Event, Page, Status, StepRecord, StepStatus, Task
 
 DEFINITION = '{"steps": [{"id": "a", "output": 1}, {"id": "b", "output": 1}, {"id": "c", "output": 1}]}'
 
@@ -142,6 +146,53 @@ def test_a_task_of_another_process_is_looked_at_until_it_ends() -> None:
     assert asyncio.run(waiting.until_ended(waited_on(None, task()), "id", 0)).status is Status.RUNNING
 
 
+class Inside:
+    """A service whose task has these steps, and events of which each hundredth is a log line."""
+
+    def __init__(self, sizes: Sequence[int] = (), events: int = 0) -> None:
+        self._steps = [
+            StepRecord(f"s{number}", f"{number:02}", StepStatus.COMPLETED, "output", output=Apart(size))
+            for number, size in enumerate(sizes)
+        ]
+        self._events = events
+
+    def steps(self, _task_id: str, limit: int, cursor: str | None) -> Page[StepRecord]:
+        start = int(cursor or 0)
+        more = start + limit < len(self._steps)
+        return Page(self._steps[start : start + limit], str(start + limit) if more else None)
+
+    def output(self, _task_id: str, record: StepRecord) -> object:
+        return record.path
+
+    def events(self, task_id: str, after: int, limit: int) -> list[Event]:
+        numbers = range(after + 1, min(after + limit, self._events) + 1)
+        data = {"attempt": 1, "level": "info", "message": "said"}
+        return [Event(one, task_id, NOW, "other" if one % 100 else "log", "a", data) for one in numbers]
+
+
+def paged(service: Any, path: str) -> list[list[dict[str, Any]]]:
+    """The pages of a list."""
+    system, found, cursor = SimpleNamespace(settings=Settings(), service=service, drain=lambda: None), [], ""
+    while cursor is not None:
+        page = asked(system, f"{path}{'&cursor=' if cursor else ''}{cursor}").json()
+        found.append(page["items"])
+        cursor = page["next_cursor"]
+    return found
+
+
+def test_a_page_of_steps_ends_before_it_is_too_large() -> None:
+    sizes = [MAX_PAGE // 2, MAX_PAGE // 2, 1, MAX_PAGE * 3, 1, 1]
+    pages = paged(Inside(sizes), "/workflows/tasks/x/steps?limit=50")
+    assert [[step["path"] for step in page] for page in pages] == [["s0", "s1"], ["s2"], ["s3"], ["s4", "s5"]]
+
+
+@pytest.mark.parametrize("events", [0, 99, 100, 3050, 50_000])
+def test_log_lines_are_found_among_many_events(events: int) -> None:
+    pages = paged(Inside(events=events), "/workflows/tasks/x/logs?limit=200")
+    assert [line["id"] for page in pages for line in page] == list(range(100, events + 1, 100))
+    assert max(map(len, pages)) <= 200
+
+
 def asked(system: Any, path: str) -> httpx.Response:
     """The answer of the API of a system to a GET."""
 
@@ -184,6 +235,23 @@ def test_a_bug_tells_nothing_to_callers() -> None:
     answer = asked(a_system(wrong), "/ready")
     assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
     assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_a_traceback_in_the_log_shows_no_values(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    password = "hunter" + "2"
+    before = logging.getLogger().handlers[:]
+    configure("INFO", form)
+    try:
+        raise RuntimeError("broken")
+    except RuntimeError:
+        logging.getLogger("stepwell").exception("it broke")
+    finally:
+        logging.basicConfig(handlers=before, force=True)
+    written = capsys.readouterr().err
+    assert "it broke" in written
+    assert "RuntimeError: broken" in written
+    assert password not in written
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "shop.example", ""])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 from queue import SimpleQueue
 from typing import Any
@@ -57,11 +56,25 @@ def test_an_output_that_cannot_be_kept_fails_the_step(harness: Harness, returned
     assert harness.steps(task)["a"].attempts == 1
 
 
-def test_sys_exit_in_an_action_is_a_failure(harness: Harness) -> None:
-    use("exit", lambda: sys.exit(3))
-    task = harness.run("steps: [{id: a, uses: exit}]")
-    assert task.error is not None
-    assert task.error.message == "SystemExit: 3"
+class Odd(BaseException):
+    """What no `except Exception` would catch."""
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), Odd("strange"), GeneratorExit()])
+def test_whatever_an_action_raises_is_a_failure(harness: Harness, error: BaseException) -> None:
+    def raise_it() -> None:
+        raise error
+
+    async def raise_it_later() -> None:
+        await asyncio.sleep(0)
+        raise error
+
+    use("raise_it", raise_it)
+    use("raise_it_later", raise_it_later)
+    for name in ("raise_it", "raise_it_later"):
+        task = harness.run(f"steps: [{{id: a, uses: {name}}}]")
+        assert task.error is not None
+        assert task.error.message.startswith(type(error).__name__)
 
 
 def test_retries_are_counted_and_pause_longer_each_time(harness: Harness) -> None:

@@ -278,7 +278,7 @@ NAMES = {
             "not 'my-day'",
             "1:38: the variable 'n' needs a `type`: one of string, integer, number, boolean, date, datetime, duration, "
             "list, object, file, secret, any",
-            "4:38: `foreach` must be an expression that gives a list, or a list, not 5",
+            "4:38: `foreach` must be an expression that gives a list, a list, or {in: …, as: …}, not 5",
             "5:23: `with` must be a mapping from inputs to values, not a list",
         ],
     ),

@@ -23,7 +23,7 @@ LINGER = 2.0
 """Seconds that what it left in the background may go on writing, like `> >(tee log)`, after it has ended."""
 
 GRACE = 2.5
-"""Seconds between SIGTERM and SIGKILL: less than the second that the engine gives an interrupted action to end."""
+"""Seconds between SIGTERM and SIGKILL: less than the engine gives an interrupted action to end."""
 
 CHUNK = 64 * 1024
 MAX_LEFTOVER_READS = 32

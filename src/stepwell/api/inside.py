@@ -29,7 +29,7 @@ BATCH = 1000
 MAX_BATCHES = 20
 """So many events are read at a time, and so many times, to fill a page of log lines."""
 
-After = Annotated[int, Query(ge=0, description="Only what came after the event with this id.")]
+After = Annotated[int, Query(ge=0, lt=10**18, description="Only what came after the event with this id.")]
 _FILE: Responses = {
     200: {
         "description": "The content.",
@@ -56,20 +56,8 @@ def list_steps(system: Asked, task_id: str, limit: Limit = 50, cursor: Cursor = 
 )
 def list_logs(system: Asked, task_id: str, after: After = 0, limit: Limit = 50, cursor: Cursor = None) -> Json:
     """Oldest first. A page may hold fewer than `limit` although there are more."""
-    lines: list[Event] = []
-    seen, more = _after(after, cursor), True
-    for _ in range(MAX_BATCHES):
-        events = system.service.events(task_id, seen, BATCH)
-        found = [event for event in events if event.kind == "log"][: limit - len(lines)]
-        lines += found
-        more = len(lines) == limit or len(events) == BATCH
-        if len(lines) == limit:
-            seen = lines[-1].id
-        elif events:
-            seen = events[-1].id
-        if not more or len(lines) == limit:
-            break
-    return Json(answers.Listing(items=[views.log_line(one) for one in lines], next_cursor=str(seen) if more else None))
+    lines, following = _log_lines(system.service, task_id, _after(after, cursor), limit)
+    return Json(answers.Listing(items=[views.log_line(one) for one in lines], next_cursor=following))
 
 
 @router.get(
@@ -122,10 +110,24 @@ def _fitting(page: Page[StepRecord]) -> int:
     return len(page.items)
 
 
+def _log_lines(service: Service, task_id: str, after: int, limit: int) -> tuple[list[Event], str | None]:
+    """Log lines after an event, and the cursor of the next page if there may be more."""
+    lines: list[Event] = []
+    for _ in range(MAX_BATCHES):
+        events = service.events(task_id, after, BATCH)
+        lines += [event for event in events if event.kind == "log"]
+        if len(lines) >= limit:
+            return lines[:limit], str(lines[limit - 1].id)
+        if len(events) < BATCH:
+            return lines, None
+        after = events[-1].id
+    return lines, str(after)
+
+
 def _after(after: int, cursor: str | None) -> int:
     if cursor is None:
         return after
-    if not (cursor.isascii() and cursor.isdigit()):
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):
         raise InvalidInput([FieldProblem("cursor", f"{cursor!r} is none that a list answered: leave it out to begin")])
     return int(cursor)
 

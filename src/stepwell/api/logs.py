@@ -33,4 +33,6 @@ def configure(level: str, form: str) -> None:
 def _rendered(form: str) -> Sequence[Processor]:
     if form == "json":
         return structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)
-    return (structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),)
+    # Plain, because the traceback that is the default shows local variables, and with them secrets.
+    plain = structlog.dev.plain_traceback
+    return (structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain),)

@@ -102,7 +102,8 @@ class Attempt:
 
     def start(self) -> None:
         """Run an asynchronous action on the shared loop."""
-        self._future = asyncio.run_coroutine_threadsafe(self._call_async(), shared_loop())
+        with self._lock:
+            self._future = asyncio.run_coroutine_threadsafe(self._call_async(), shared_loop())
 
     def watch(self, watchdog: Watchdog) -> None:
         """Enforce the time limit. While a debugger holds the thread of an interactive run, its time stands still."""
@@ -125,6 +126,8 @@ class Attempt:
     async def _call_async(self) -> None:
         with self._failures_become_values():
             try:
+                if self._interrupt is not None:
+                    raise self._interrupt
                 self._keep(await self._action.function(**self._arguments()))
             except asyncio.CancelledError:
                 raise (self._interrupt or TaskCancelled) from None
@@ -151,7 +154,7 @@ class Attempt:
             self.outcome = Outcome(error=self._time_error())
         except (TaskCancelled, KeyboardInterrupt):
             self.outcome = Outcome(error=self._error("cancelled", "it was interrupted", False))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the one place where failures become values
+        except BaseException as error:  # noqa: BLE001 - the one place where failures become values
             message = f"{type(error).__name__}: {error}"
             self.outcome = Outcome(error=self._error("step_failed", message, True, error))
 
@@ -188,13 +191,13 @@ class Attempt:
             time.sleep(0.001)  # ended by the exception, which arrives at one of the next instructions
 
     def _end(self) -> None:
+        self.context.close()
         with self._lock:
             if self._ended:
                 return
             self._ended = True
         if self._alarm is not None:
             self._alarm.cancel()
-        self.context.close()
         self._done(self)
 
     def _abandon(self) -> None:

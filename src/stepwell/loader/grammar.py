@@ -114,6 +114,7 @@ EXPECTED: Mapping[str, str] = {
     "enum": "a list of the values that are allowed",
     "every": _DURATION,
     "files": "a list of globs like '*.csv'",
+    "foreach": "an expression that gives a list, a list, or {in: …, as: …}",
     "id": _IDENTIFIER,
     "if": _CONDITION,
     "in": "an expression that gives a list, or a list",
