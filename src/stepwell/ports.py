@@ -64,6 +64,14 @@ class TaskFilter:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """How many `tasks` went, and the sha256 of those of their `files` that no remaining task refers to, sorted."""
+
+    tasks: int
+    files: Sequence[str] = ()
+
+
 class TaskStore(Protocol):
     """Where tasks, steps and events live. Each call is atomic; times are seconds by the store's own clock.
 
@@ -139,9 +147,13 @@ class TaskStore(Protocol):
         """Per queue: tasks per status, ended totals (`completed_total`, `failed_total`, `timeout_total`,
         `cancelled_total`, `retried_total`); kept as counters, without scans."""
 
-    def purge(self, older_than: float, limit: int = 1000) -> int:
+    def purge(self, older_than: float, limit: int = 1000) -> Purged:
         """Remove up to `limit` tasks that ended more than so many seconds ago, with all that belongs to them, and
-        definitions that no task refers to; answers how many tasks went."""
+        definitions that no task refers to. Their files are only named: removing them is the caller's."""
+
+    def unused(self, sha256s: Iterable[str]) -> Sequence[str]:
+        """Those of these files that no task refers to, in this order. A task refers to the files in its variables
+        and to all that its steps ever kept, until it is purged."""
 
     def now(self) -> float:
         """The store's time."""
@@ -179,13 +191,19 @@ class FileStore(Protocol):
     """Where files of steps and uploads live, by content: a file's `sha256` is its name."""
 
     def put(self, source: Path) -> Mapping[str, Any]:
-        """Keep a file; answers `{size, sha256}`."""
+        """Keep a file; answers `{size, sha256}`. Content that is there already counts as put now."""
 
     def fetch(self, sha256: str, target: Path) -> None:
         """Write a kept file to `target`; raises `NotFound`."""
 
-    def remove(self, sha256: str) -> None:
-        """Forget a file; nothing happens if there is none."""
+    def remove(self, sha256: str, unless_newer_than: float = 0.0) -> None:
+        """Forget a file, unless it was put within so many seconds; nothing happens if there is none."""
+
+    def old(self, prefix: str, seconds: float) -> Sequence[str]:
+        """The sha256 of the files that begin with these two digits and were put longer ago than so many seconds."""
+
+    def clear_incoming(self, seconds: float) -> None:
+        """Remove what a `put` that was cut short left longer ago than so many seconds."""
 
 
 class Context(Protocol):

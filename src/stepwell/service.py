@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from stepwell.ports import Queue, TaskFilter, TaskStore
 from stepwell.secrets import Cipher
 from stepwell.task import Apart, Event, NewTask, Page, Status, StepRecord, Stored, Task
 from stepwell.values import decode, encode, seconds
-from stepwell.workflow import has_expression, priority_level
+from stepwell.workflow import Variable, has_expression, priority_level
 
 ENDINGS = ("completed", "failed", "cancelled", "timeout")
 
@@ -231,6 +231,7 @@ class Service:
             idempotency_key=given.idempotency_key,
             labels={**workflow.labels, **given.labels},
             trigger=given.trigger,
+            files=tuple(_files(workflow.variables, values)),
         )
 
     def _priority(self, given: str | int) -> int:
@@ -283,6 +284,24 @@ def _encoded(values: Mapping[str, Any]) -> str:
         return encode(values, "the whole of them")
     except Fail as error:
         raise InvalidInput([FieldProblem("variables", error.message)]) from error
+
+
+def _files(declared: Mapping[str, Variable], values: Mapping[str, Any]) -> Iterator[str]:
+    """The sha256 of every file in the checked values, at any depth."""
+    for name, value in values.items():
+        yield from _files_in(declared[name], value)
+
+
+def _files_in(variable: Variable, value: Any) -> Iterator[str]:
+    if value is None:
+        return
+    if variable.type == "file":
+        yield value["sha256"]
+    elif variable.items is not None:
+        for item in value:
+            yield from _files_in(variable.items, item)
+    elif variable.fields is not None:
+        yield from _files(variable.fields, value)
 
 
 def _first(*values: Any) -> Any:

@@ -172,7 +172,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """What a caller asks the store to create. `definition_text` is the snapshot, `definition` its hash."""
+    """What a caller asks the store to create.
+
+    `definition_text` is the snapshot, `definition` its hash, `files` the sha256 of the files in its variables.
+    """
 
     task_id: str
     workflow_id: str
@@ -190,6 +193,7 @@ class NewTask:
     idempotency_key: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     trigger: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def build(settings: Settings, *, store: TaskStore | None = None, interactive: bo
     defaults = Defaults(settings.task_timeout, priority_scale=settings.priority_scale, queues=settings.queues)
     queue = SilentQueue() if interactive else pool
     service = Service(store, queue, catalog, cipher, defaults, tell_run=engine.cancel)
-    sweeper = Sweeper(store, pool.ring, lease_seconds=settings.lease_seconds, result_ttl=settings.result_ttl)
+    sweeper = Sweeper(store, files, pool.ring, lease_seconds=settings.lease_seconds, result_ttl=settings.result_ttl)
     return System(settings, store, files, service, engine, pool, sweeper, means.names)
 
 

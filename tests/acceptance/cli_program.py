@@ -109,6 +109,7 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.terminals: list[Terminal] = []
+        self.processes: list[subprocess.Popen[bytes]] = []
         (folder / "workflows").mkdir()
 
     def write(self, name: str, text: str) -> Path:
@@ -143,7 +144,9 @@ class Project:
     def begin(self, *args: str) -> subprocess.Popen[bytes]:
         """Begin to run it, with pipes."""
         command, pipe = [sys.executable, "-m", "stepwell", *args], subprocess.PIPE
-        return subprocess.Popen(command, cwd=self.folder, env=self.env({}), stdout=pipe, stderr=pipe)
+        process = subprocess.Popen(command, cwd=self.folder, env=self.env({}), stdout=pipe, stderr=pipe)
+        self.processes.append(process)
+        return process
 
     def terminal(self, *args: str, **env: str) -> Terminal:
         """Begin to run it on a terminal."""
@@ -161,6 +164,9 @@ class Project:
         """End what still runs."""
         for terminal in self.terminals:
             terminal.close()
+        for process in self.processes:
+            process.kill()
+            process.communicate()
 
 
 def interrupt(process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGINT) -> Ended:

@@ -45,8 +45,10 @@ def orders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, 
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
+def project(tmp_path: Path) -> Iterator[Project]:
+    one = Project(tmp_path)
+    yield one
+    one.close()
 
 
 def test_validate_tells_every_problem_of_all_files(project: Project) -> None:

@@ -19,10 +19,9 @@ from pathlib import Path
 
 import pytest
 from tests.acceptance.docs_blocks import PAGES, ROOT, Block, blocks
+from tests.acceptance.serving import PATIENCE, start
 
 ANY = "…"
-SERVES = re.compile(r"Stepwell serves http://(\S+) ")
-PATIENCE = 120.0
 ENGLISH = [page for page in PAGES if page.name != "README.zh-CN.md"]  # it has the same commands, which a test holds
 
 
@@ -68,20 +67,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     for block in (block for page in ENGLISH for block in blocks(page, "python", "yaml")):
         if block.comment.startswith("file: "):
             (folder / block.comment.removeprefix("file: ")).write_text(block.text, encoding="utf-8")
-    environ = {**os.environ, "PATH": f"{_programs(folder)}:{os.environ['PATH']}", "PORT": "0", "COLUMNS": "120"}
-    with subprocess.Popen(
-        [sys.executable, "run.py"],
-        cwd=folder,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as server:
-        assert server.stdout is not None
-        told = SERVES.match(server.stdout.readline())
-        assert told is not None
-        yield Project(folder, told[1], environ)
-        server.terminate()
+    server = start(folder, {})
+    path = f"{_programs(folder)}:{os.environ['PATH']}"
+    yield Project(folder, server.url.removeprefix("http://"), {**server.env, "PATH": path, "COLUMNS": "120"})
+    server.close()
 
 
 def _programs(folder: Path) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import subprocess
 import sys
 import tarfile
@@ -17,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.acceptance.serving import PATIENCE, ROOT, environment
 
-ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.yaml"))
 SCHEMA_LINE = "# yaml-language-server: $schema=../schemas/workflow.json\n"
-PATIENCE = 120.0
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -29,12 +27,12 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def stepwell(tmp_path: Path) -> Command:
     """The program, in the project's folder, with its records in a folder of the test."""
-    own = {"DATABASE_URL": f"sqlite:///{tmp_path}/tasks.db", "FILES_URL": str(tmp_path / "files")}
+    environ = environment(DATABASE_URL=f"sqlite:///{tmp_path}/tasks.db", FILES_URL=str(tmp_path / "files"))
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "stepwell", *arguments]
         return subprocess.run(
-            command, cwd=ROOT, env={**os.environ, **own}, capture_output=True, text=True, timeout=PATIENCE, check=False
+            command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
 
     return run

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from stepwell.errors import SettingsError, Unavailable
 from stepwell.ports import Commit
 from stepwell.stores.sql import SqlStore, database, schema
+from stepwell.stores.sql.migrations import MIGRATIONS, Migration
 from stepwell.task import FORMAT, NewTask, Status, StepRecord, StepStatus
 
 NEW = NewTask("t1", "orders", "hash-1", "steps: []", "line", 1, "{}", timeout=60, max_retries=3)
@@ -48,6 +49,14 @@ def _change(path: Path, statement: str) -> None:
     connection.close()
 
 
+def _runs(*statements: str) -> Migration:
+    def migrate(connection: sa.Connection) -> None:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+    return migrate
+
+
 def test_what_is_written_is_there_after_a_restart(open_store: Callable[[], SqlStore]) -> None:
     store = open_store()
     store.create(NEW)
@@ -72,24 +81,25 @@ def test_sqlite_is_durable_and_checks_references(open_store: Callable[[], SqlSto
 def test_an_older_database_is_brought_forward_with_its_data(open_store: Callable[[], SqlStore], path: Path) -> None:
     open_store().create(NEW)
     migrations = {
-        2: ("ALTER TABLE tasks ADD COLUMN note TEXT NOT NULL DEFAULT 'old'",),
-        3: ("CREATE INDEX tasks_by_note ON tasks (note)", "UPDATE tasks SET note = note || '!'"),
+        schema.VERSION + 1: _runs("ALTER TABLE tasks ADD COLUMN note TEXT NOT NULL DEFAULT 'old'"),
+        schema.VERSION + 2: _runs("CREATE INDEX tasks_by_note ON tasks (note)", "UPDATE tasks SET note = note || '!'"),
     }
     engine = sa.create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
-        schema.migrate(connection, 3, migrations)
-        schema.migrate(connection, 3, migrations)
+        schema.migrate(connection, schema.VERSION + 2, migrations)
+        schema.migrate(connection, schema.VERSION + 2, migrations)
         assert connection.exec_driver_sql("SELECT task_id, note FROM tasks").all() == [("t1", "old!")]
-        assert connection.exec_driver_sql("SELECT version FROM schema_version").all() == [(3,)]
+        assert connection.exec_driver_sql("SELECT version FROM schema_version").all() == [(schema.VERSION + 2,)]
     engine.dispose()
 
 
 def test_a_migration_that_fails_leaves_everything_as_it_was(open_store: Callable[[], SqlStore], path: Path) -> None:
     store = open_store()
     store.create(NEW)
-    broken = {2: ("ALTER TABLE tasks ADD COLUMN note TEXT", "SELECT nonsense")}
+    newer = schema.VERSION + 1
+    broken = {newer: _runs("ALTER TABLE tasks ADD COLUMN note TEXT", "SELECT nonsense")}
     with store._db.engine.connect() as connection, pytest.raises(sa.exc.OperationalError):
-        schema.migrate(connection, 2, broken)
+        schema.migrate(connection, newer, broken)
     assert open_store().get("t1").status is Status.QUEUED
 
 
@@ -101,7 +111,7 @@ def test_a_database_of_a_newer_release_is_refused(open_store: Callable[[], SqlSt
 
 
 def test_every_version_has_its_migration() -> None:
-    assert sorted(schema.MIGRATIONS) == list(range(2, schema.VERSION + 1))
+    assert sorted(MIGRATIONS) == list(range(2, schema.VERSION + 1))
 
 
 def test_a_task_of_a_newer_format_is_left_to_newer_workers(open_store: Callable[[], SqlStore], path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from stepwell.errors import ClaimLost, Conflict, InvalidInput, NotFound
-from stepwell.ports import Claim, Commit, Lease, TaskFilter, TaskStore
+from stepwell.ports import Claim, Commit, Lease, Purged, TaskFilter, TaskStore
 from stepwell.task import Apart, Attempt, Error, NewEvent, NewTask, Page, Status, StepRecord, StepStatus, Task
 from stepwell.values import APART_SIZE, encode
 
@@ -819,9 +819,9 @@ class TestPurge:
         store.finish("t1", "A", Commit(steps=[step(output=large)]), Status.COMPLETED, large, None)
         clock.advance(60)
         ended(store, "t2", definition="hash-2")
-        assert store.purge(60) == 0
+        assert store.purge(60) == Purged(0, [])
         clock.advance(1)
-        assert store.purge(60) == 1
+        assert store.purge(60) == Purged(1, [])
         with pytest.raises(NotFound):
             store.get("t1")
         with pytest.raises(NotFound):
@@ -843,20 +843,99 @@ class TestPurge:
         ended(store, "retried")
         store.retry("retried", [])
         clock.advance(1_000_000)
-        assert store.purge(0) == 0
+        assert store.purge(0).tasks == 0
         assert len(store.list(TaskFilter()).items) == len(live) + 1
 
     def test_it_removes_no_more_than_asked_and_keeps_definitions_in_use(self, store: TaskStore, clock: Clock) -> None:
         for number in range(5):
             ended(store, f"t{number}")
         clock.advance(1)
-        assert [store.purge(0, limit=2), store.purge(0, limit=2)] == [2, 2]
+        assert [store.purge(0, limit=2).tasks, store.purge(0, limit=2).tasks] == [2, 2]
         assert store.definition("hash-1")
-        assert [store.purge(0, limit=2), store.purge(0, limit=2)] == [1, 0]
+        assert [store.purge(0, limit=2).tasks, store.purge(0, limit=2).tasks] == [1, 0]
 
 
-def _end(store: TaskStore, call: str, token: str) -> Task:
-    commit = Commit(steps=[step()], events=[NewEvent("log")])
+class TestFiles:
+    """Which files a task refers to: those in its variables, and all that its steps ever kept."""
+
+    def test_files_that_only_purged_tasks_refer_to_are_named(self, store: TaskStore, clock: Clock) -> None:
+        running(store, "t1", files=("upload", "shared-upload", "upload"))
+        steps = [keeping("a", "kept", "shared"), keeping("b", "kept")]
+        store.finish("t1", "A", Commit(steps=steps), Status.COMPLETED, None, None)
+        clock.advance(1)
+        running(store, "t2", files=("shared-upload",))
+        store.commit("t2", "A", Commit(steps=[keeping("a", "shared")]))
+        assert store.unused(["kept", "none", "upload"]) == ["none"]
+        assert store.purge(0) == Purged(1, ["kept", "upload"])
+        assert store.unused(["upload", "shared", "none", "kept", "shared-upload"]) == ["upload", "none", "kept"]
+
+    def test_of_tasks_that_go_together_each_file_is_named_once(self, store: TaskStore, clock: Clock) -> None:
+        ended(store, "t1", files=("b", "a"))
+        ended(store, "t2", files=("b", "c"))
+        clock.advance(1)
+        assert store.purge(0) == Purged(2, ["a", "b", "c"])
+        assert store.purge(0) == Purged(0, [])
+
+    def test_a_file_that_a_later_purge_frees_is_named_then(self, store: TaskStore, clock: Clock) -> None:
+        for task_id in ("t1", "t2"):
+            ended(store, task_id, files=("shared",))
+            clock.advance(1)
+        assert [store.purge(0, limit=1), store.purge(0, limit=1)] == [Purged(1, []), Purged(1, ["shared"])]
+
+    @pytest.mark.parametrize("status", Status)
+    def test_a_task_of_any_age_refers_to_its_files(self, store: TaskStore, clock: Clock, status: Status) -> None:
+        store.create(new("t1", files=("upload",), delay=0 if status is not Status.PENDING else 5))
+        bring(store, status)
+        clock.advance(1_000_000)
+        assert store.unused(["upload"]) == []
+        assert store.purge(0).files == (["upload"] if store.unused(["upload"]) else [])
+
+    @pytest.mark.parametrize("call", ["commit", "finish", "suspend", "release"])
+    def test_every_call_that_keeps_records_refers(self, store: TaskStore, call: str) -> None:
+        running(store)
+        commit = Commit(steps=[keeping("a", "kept")])
+        if call == "commit":
+            store.commit("t1", "A", commit)
+        else:
+            _end(store, call, "A", commit)
+        assert store.unused(["kept"]) == []
+
+    def test_what_was_not_written_refers_to_nothing(self, store: TaskStore) -> None:
+        running(store, files=("upload",))
+        with pytest.raises(ClaimLost):
+            store.commit("t1", "B", Commit(steps=[keeping("a", "kept")]))
+        store.create(new("t1", files=("another",)))
+        assert store.unused(["upload", "kept", "another"]) == ["kept", "another"]
+
+    def test_a_retry_and_a_repeat_give_no_file_up(self, store: TaskStore, clock: Clock) -> None:
+        running(store)
+        commit = Commit(steps=[keeping("a", "kept")])
+        store.commit("t1", "A", commit)
+        store.commit("t1", "A", commit)
+        store.finish("t1", "A", NOTHING, Status.FAILED, None, ERROR)
+        store.retry("t1", ["a"])
+        clock.advance(1_000_000)
+        assert (store.purge(0), store.unused(["kept"])) == (Purged(0, []), [])
+
+    def test_many_files(self, store: TaskStore, clock: Clock) -> None:
+        names = [f"{number:05}" for number in range(3000)]
+        running(store)
+        store.finish("t1", "A", Commit(steps=[keeping("a", *names)]), Status.COMPLETED, None, None)
+        assert store.unused(iter(names)) == []
+        clock.advance(1)
+        assert store.purge(0) == Purged(1, names)
+
+    def test_files_that_are_no_text_are_refused(self, store: TaskStore) -> None:
+        with pytest.raises(InvalidInput, match="files"):
+            store.create(new(files=("a\0b",)))
+
+
+def keeping(path: str, *sha256s: str) -> StepRecord:
+    return step(path, files={f"{number}.txt": {"size": 1, "sha256": one} for number, one in enumerate(sha256s)})
+
+
+def _end(store: TaskStore, call: str, token: str, commit: Commit | None = None) -> Task:
+    commit = commit or Commit(steps=[step()], events=[NewEvent("log")])
     if call == "finish":
         return store.finish("t1", token, commit, Status.COMPLETED, '{"x":1}', None)
     return store.suspend("t1", token, commit, 5, ERROR) if call == "suspend" else store.release("t1", token, commit)

@@ -25,14 +25,23 @@ TOKENS = st.sampled_from(["A", "B", "C", "D"])
 PATHS = st.sampled_from(["a", "b", "b/on_failure/c", "finally/d"])
 TIMES = st.sampled_from([0.0, 1.0, 5.0, 11.0, -7.0])
 ERRORS = st.sampled_from([None, Error("timeout", "too slow"), Error("step_failed", "no disk", path="a")])
+FILES = st.sampled_from(["f1", "f2", "f3"])
 STEPS = st.builds(
-    lambda path, status, size, attempts: StepRecord(
-        path, f"0{path}", status, "call", output=_text(size), attempts=attempts, tries=attempts
-    ),
+    lambda path, status, size, attempts, files: StepRecord(
+        path,
+        f"0{path}",
+        status,
+        "call",
+        output=_text(size),
+        attempts=attempts,
+        tries=attempts,
+        files={name: {"size": 1, "sha256": name} for name in files},
+    ),  # fmt: skip
     PATHS,
     st.sampled_from(list(StepStatus)),
     st.sampled_from([0, 1, 70_000]),
     st.integers(0, 2),
+    st.sets(FILES),
 )
 COMMITS = st.builds(
     Commit,
@@ -63,14 +72,14 @@ class TwoStores(RuleBasedStateMachine):
 
     @rule(
         task_id=IDS, key=st.sampled_from([None, "k"]), delay=TIMES, undo=st.booleans(), queue=st.sampled_from("xy"),
-        size=st.sampled_from([1, 2, 40_000]), definition=st.sampled_from(["h1", "h2"]),
+        size=st.sampled_from([1, 2, 40_000]), definition=st.sampled_from(["h1", "h2"]), file=FILES,
     )  # fmt: skip
     def create(
-        self, task_id: str, key: str | None, delay: float, undo: bool, queue: str, size: int, definition: str
+        self, task_id: str, key: str | None, delay: float, undo: bool, queue: str, size: int, definition: str, file: str
     ) -> None:
         new = NewTask(
             task_id, "w", definition, f"text of {definition}", queue, 1, _text(size) or "", 60, 3, undo=undo,
-            delay=max(0.0, delay), idempotency_key=key, labels={"queue": queue},
+            delay=max(0.0, delay), idempotency_key=key, labels={"queue": queue}, files=(file,),
         )  # fmt: skip
         self.both(lambda store: store.create(new))
 
@@ -134,6 +143,10 @@ class TwoStores(RuleBasedStateMachine):
         self.both(lambda store: list(store.steps(task_id).items))
         self.both(lambda store: [_without_id(event) for event in store.events(task_id)])
         self.both(lambda store: store.value(task_id, key))
+
+    @invariant()
+    def unused_files_are_the_same(self) -> None:
+        self.both(lambda store: store.unused(["f1", "f2", "f3"]))
 
     @invariant()
     def counters_equal_a_recount(self) -> None:

@@ -28,8 +28,8 @@ def steps(count: int, step: str) -> str:
 
 
 HOSTILE: dict[str, Callable[[], str]] = {
-    "open braces": lambda: "steps: [{ned: 1, id: a, output: '" + "{{ steps.a " * 40_000 + "'}]",
-    "open braces in a script": lambda: "steps: [{ned: 1, id: a, run: '" + "{{ steps.a " * 40_000 + "'}]",
+    "open braces": lambda: "steps: [{ned: 1, id: a, output: '" + "{{ steps.a " * 100_000 + "'}]",
+    "open braces in a script": lambda: "steps: [{ned: 1, id: a, run: '" + "{{ steps.a " * 100_000 + "'}]",
     "open expressions": lambda: "steps: [{output: '" + "${{ " * 100_000 + "'}]",
     "many wrong expressions in a text": lambda: 'steps: [{output: "' + "\\t${{ x }}" * 300 + '"}]',
     "a long action": lambda: f"steps: [{{uses: {'k' * LONG}}}]",

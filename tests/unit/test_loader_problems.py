@@ -283,7 +283,7 @@ NAMES = {
         ],
     ),
     "variables that are no mapping": Bad(
-        "variables: [day]\nsteps: [{output: '${{ variables.day }}'}]\n",
+        "variables: [x]\nsteps: [{output: '${{ variables.day }}'}]\n",
         ["1:12: `variables` must be a mapping, not a list"],
     ),
     "error after a success": Bad(

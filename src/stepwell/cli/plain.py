@@ -49,20 +49,21 @@ class PlainLines:
             self._followed.update(self._tell)
 
     def _tell(self, event: Event) -> None:
-        if event.path is not None and (text := self._text(event, event.path)):
+        if event.kind == "task.waiting":
+            self._write(f"it waits before it is tried again{_message(event)}")
+        elif event.path is not None and (text := self._text(event, event.path)):
             self._write(f"{event.path}: {text}")
 
     def _text(self, event: Event, path: str) -> str:
         inside = path != shown_path(path)
         if inside and (event.kind not in ("log", "step.failed") or not self._may_write(shown_path(path))):
             return ""
-        message = first_line(str(event.data.get("message", "")))
         if event.kind == "log":
-            return f"{event.data.get('level')}: {message}"
+            return f"{event.data.get('level')}{_message(event)}"
         status = event.kind.removeprefix("step.")
         if inside or status == "retrying":
-            return f"attempt {event.data.get('attempt')} failed: {message}"
-        return " ".join(filter(None, (status, self._ending(path, status), message and f"- {message}")))
+            return f"attempt {event.data.get('attempt')} failed{_message(event)}"
+        return f"{' '.join(filter(None, (status, self._ending(path, status))))}{_message(event)}"
 
     def _ending(self, path: str, status: str) -> str:
         seen = self._followed.steps[path]
@@ -79,3 +80,9 @@ class PlainLines:
         if self._part_lines[path] == PART_LINES + 1:
             self._write(f"{path}: more lines of its items are not shown here")
         return self._part_lines[path] <= PART_LINES
+
+
+def _message(event: Event) -> str:
+    """`: what was logged, or why it failed`, or nothing."""
+    message = first_line(str(event.data.get("message", "")))
+    return f": {message}" if message else ""

@@ -1,4 +1,4 @@
-"""Looks after the tasks that nobody runs: orphans, those whose time has come, lost bells, and the old ones."""
+"""Looks after what nobody else does: orphans, tasks whose time has come, lost bells, and what is to be removed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 
+from stepwell.engine.expiry import Expiry
+from stepwell.engine.workfolder import remove_abandoned
 from stepwell.errors import Unavailable
-from stepwell.ports import TaskStore
+from stepwell.ports import FileStore, TaskStore
 from stepwell.task import Status, Task
 
 log = logging.getLogger(__name__)
@@ -18,35 +20,45 @@ SHARE = 0.2
 """The share of a lease between two rounds."""
 
 PURGE_EVERY = 600.0
-"""Seconds between two looks for tasks whose time to be kept is over."""
+"""Seconds between two looks for tasks and files whose time to be kept is over."""
 
 FORGOTTEN = 15.0
 """Seconds after which a task that is still queued is rung for again."""
 
 
 class Sweeper:
-    """One daemon thread; any number of processes may sweep the same store."""
+    """Two daemon threads, so that no orphan waits for old files to go; any number of processes may sweep one store."""
 
     def __init__(
-        self, store: TaskStore, ring: Callable[[Task], None], *, lease_seconds: float, result_ttl: float
+        self,
+        store: TaskStore,
+        files: FileStore,
+        ring: Callable[[Task], None],
+        *,
+        lease_seconds: float,
+        result_ttl: float,
     ) -> None:
-        self._store, self._ring = store, ring
-        self._lease, self._ttl = lease_seconds, result_ttl
+        self._store, self._ring, self._lease = store, ring, lease_seconds
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._rounds, name="stepwell-sweeper", daemon=True)
+        self._expiry = Expiry(store, files, result_ttl, self._stop.is_set)
+        self._threads = [
+            threading.Thread(target=self._rounds, name="stepwell-sweeper", daemon=True),
+            threading.Thread(target=self._expire, name="stepwell-expiry", daemon=True),
+        ]
         self._last = time.monotonic()
-        self._purged = -PURGE_EVERY
         self._first = True
 
     def start(self) -> None:
         """Begin; the first round rings for every task that is queued."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """End after the round that is under way."""
+        """End after what is under way."""
         self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout=5)
 
     def sweep(self) -> None:
         """One round."""
@@ -59,10 +71,6 @@ class Sweeper:
         for task in found:
             if task.status is Status.QUEUED:
                 self._ring(task)
-        if now - self._purged >= PURGE_EVERY:
-            self._purged = now
-            while store.purge(self._ttl) and not self._stop.is_set():
-                pass
 
     def _rounds(self) -> None:
         pause = 0.0
@@ -75,3 +83,13 @@ class Sweeper:
                 due = None
             pause = self._lease * SHARE * random.uniform(0.8, 1.2)
             pause = pause if due is None else min(pause, max(due, 0.01))
+
+    def _expire(self) -> None:
+        remove_abandoned()
+        pause = 0.0
+        while not self._stop.wait(pause):
+            try:
+                self._expiry.sweep()
+            except Unavailable as error:
+                log.warning("what is old cannot be removed now: %s", error)
+            pause = PURGE_EVERY * random.uniform(0.8, 1.2)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import socket
+import stat
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +18,11 @@ from stepwell.ports import FileStore
 
 Files = Mapping[str, Mapping[str, Any]]
 """Relative path → `{size, sha256}`."""
+
+_HOST = socket.gethostname()
+_STARTED = time.time()
+_SETTLED = 60.0
+"""Seconds after its last change before a folder is taken for abandoned."""
 
 
 class WorkFolder:
@@ -26,7 +36,7 @@ class WorkFolder:
     def path(self) -> Path:
         """The folder; made at the first call."""
         if self._path is None:
-            self._path = Path(tempfile.mkdtemp(prefix="stepwell-"))
+            self._path = Path(tempfile.mkdtemp(prefix=f"stepwell-{os.getpid()}-{_HOST}-"))
         return self._path
 
     def restore(self) -> None:
@@ -54,3 +64,38 @@ class WorkFolder:
         """Remove the folder and all in it."""
         if self._path is not None:
             shutil.rmtree(self._path, ignore_errors=True)
+
+
+def remove_abandoned() -> None:
+    """Remove the work folders that processes of this user left on this host when they died.
+
+    A folder names its process and its host: in a container with a temporary folder from outside, the numbers of
+    other containers' processes mean nothing.
+    """
+    ours = re.compile(rf"stepwell-(\d{{1,9}})-{re.escape(_HOST)}-[^-]+")
+    for folder in Path(tempfile.gettempdir()).glob("stepwell-*"):
+        found = ours.fullmatch(folder.name)
+        if found and _is_abandoned(folder, int(found[1])):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_abandoned(folder: Path, process: int) -> bool:
+    try:
+        about = folder.lstat()
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mtime > time.time() - _SETTLED:
+        return False
+    if process == os.getpid():  # in a container the next process often has the number of the one before
+        return about.st_mtime < _STARTED
+    return not _is_alive(process)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

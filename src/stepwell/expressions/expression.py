@@ -15,7 +15,7 @@ from stepwell.expressions.references import Reference, references_of
 from stepwell.expressions.results import Exporter, spell
 from stepwell.expressions.syntax import OPENING, parse, split
 
-CACHED = 2_000
+CACHED = 20_000
 FILTER_FAMILIES = (list_filters, text_filters)
 """Importing them puts their filters into the library."""
 

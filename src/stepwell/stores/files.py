@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 import stat
+import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,13 +28,14 @@ class FsspecFileStore:
     """`FileStore` under `url`: a folder's path, `file://…`, `s3://bucket/folder`, `memory://…`.
 
     A file is written under a temporary name in `incoming/` and moved to `<first two digits>/<sha256>` when it is
-    whole, so that nobody ever sees a part of one. Memory use does not depend on the size of files.
+    whole, so that nobody ever sees a part of one. Memory use does not depend on the size of files. A file was put
+    when it was last written, as its folder tells; `now` is what that is compared with, in seconds since 1970.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, now: Callable[[], float] = time.time) -> None:
+        self._url, self._now = url, now
         try:
-            self._fs, self._root = fsspec.core.url_to_fs(url)
+            self._fs, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         except ImportError as error:
             raise SettingsError(f"FILES_URL {url!r} needs a package that is not installed: {error}") from error
         except ValueError as error:
@@ -39,7 +43,7 @@ class FsspecFileStore:
         self._is_local = isinstance(self._fs, LocalFileSystem)
 
     def put(self, source: Path) -> Mapping[str, Any]:
-        """Keep a file; answers `{size, sha256}`. Raises `InvalidInput` for links, folders and devices."""
+        """See `FileStore.put`. Raises `InvalidInput` for links, folders and devices."""
         incoming = f"{self._root}/incoming/{uuid.uuid4().hex}"
         with _regular_file(source) as reader, self._available():
             try:
@@ -67,10 +71,24 @@ class FsspecFileStore:
         finally:
             partial.unlink(missing_ok=True)
 
-    def remove(self, sha256: str) -> None:
-        """Forget a file; nothing happens if there is none."""
-        with suppress(NotFound), self._available(sha256):
-            self._fs.rm_file(self._path(sha256))
+    def remove(self, sha256: str, unless_newer_than: float = 0.0) -> None:
+        """See `FileStore.remove`."""
+        with suppress(NotFound):
+            path = self._path(sha256)
+            with self._available(sha256), self._turn():
+                if not unless_newer_than or self._age(self._fs.info(path)) >= unless_newer_than:
+                    self._fs.rm_file(path)
+
+    def old(self, prefix: str, seconds: float) -> Sequence[str]:
+        """See `FileStore.old`."""
+        names = (Path(path).name for path in self._older(prefix, seconds))
+        return sorted(name for name in names if _SHA256.fullmatch(name))
+
+    def clear_incoming(self, seconds: float) -> None:
+        """See `FileStore.clear_incoming`."""
+        for path in self._older("incoming", seconds):
+            with suppress(NotFound), self._available(path):
+                self._fs.rm_file(path)
 
     def _write(self, reader: BinaryIO, path: str) -> tuple[int, str]:
         self._fs.makedirs(self._fs._parent(path), exist_ok=True)
@@ -82,12 +100,36 @@ class FsspecFileStore:
         return size, sha256
 
     def _settle(self, incoming: str, sha256: str) -> None:
+        """Move a whole file to its place, also where it is kept already: that makes it new again."""
         path = self._path(sha256)
-        if self._fs.exists(path):
-            self._fs.rm_file(incoming)
-            return
         self._fs.makedirs(self._fs._parent(path), exist_ok=True)
-        self._fs.mv(incoming, path)
+        with self._turn():
+            self._fs.mv(incoming, path)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Nobody puts a file between the look at its age and its removal; an object store has no means to see to it."""
+        if not self._is_local:
+            yield
+            return
+        with Path(self._root, ".lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _older(self, folder: str, seconds: float) -> list[str]:
+        """The paths of the files in a folder that were written longer ago than so many seconds."""
+        with suppress(NotFound), self._available(folder):
+            return [info["name"] for info in self._fs.ls(f"{self._root}/{folder}") if self._age(info) > seconds]
+        return []
+
+    def _age(self, info: Mapping[str, Any]) -> float:
+        match info:
+            case {"mtime": float() as written}:  # of a local folder
+                return self._now() - written
+            case {"LastModified": datetime() as moment}:  # of S3, which would ask for each file otherwise
+                return self._now() - moment.timestamp()
+        modified: datetime = self._fs.modified(info["name"])
+        return self._now() - modified.timestamp()
 
     def _path(self, sha256: str) -> str:
         """Raises `NotFound` for anything but a hash, so that no name leads out of the store."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from stepwell import lifecycle
 from stepwell.errors import ClaimLost, NotFound
-from stepwell.ports import Claim, Commit, Lease, Receipt, TaskFilter
+from stepwell.ports import Claim, Commit, Lease, Purged, Receipt, TaskFilter
 from stepwell.stores import records
 from stepwell.task import FORMAT, Error, Event, NewEvent, NewTask, Page, Status, StepRecord, Task
 
@@ -34,6 +34,7 @@ class _Entry:
     steps: dict[str, StepRecord] = field(default_factory=dict)
     values: dict[str, str] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    files: set[str] = field(default_factory=set)
     last_event: int = 0
 
 
@@ -57,7 +58,7 @@ class MemoryStore:
                 return first, False
             task = lifecycle.created(new, self.now())
             kept = records.set_apart(new.variables)
-            entry = _Entry(task if kept is None else replace(task, variables=kept))
+            entry = _Entry(task if kept is None else replace(task, variables=kept), files=set(new.files))
             if kept is not new.variables:
                 entry.values["variables"] = new.variables
             self._entries[new.task_id] = entry
@@ -229,16 +230,24 @@ class MemoryStore:
                 queue: {name: counter[name] for name in lifecycle.COUNTERS} for queue, counter in self._counts.items()
             }
 
-    def purge(self, older_than: float, limit: int = 1000) -> int:
+    def purge(self, older_than: float, limit: int = 1000) -> Purged:
         """See `TaskStore.purge`."""
         with self._lock:
             latest = self.now() - older_than
             ended = [entry for entry in self._entries.values() if (entry.task.completed_at or latest) < latest]
+            ended.sort(key=lambda entry: (entry.task.completed_at, entry.task.task_id))
             for entry in ended[:limit]:
                 self._forget(entry.task)
             used = {entry.task.definition for entry in self._entries.values()}
             self._definitions = {hash_: text for hash_, text in self._definitions.items() if hash_ in used}
-            return len(ended[:limit])
+            files = {sha256 for entry in ended[:limit] for sha256 in entry.files}
+            return Purged(len(ended[:limit]), self.unused(sorted(files)))
+
+    def unused(self, sha256s: Iterable[str]) -> Sequence[str]:
+        """See `TaskStore.unused`."""
+        with self._lock:
+            used = {sha256 for entry in self._entries.values() for sha256 in entry.files}
+            return [sha256 for sha256 in sha256s if sha256 not in used]
 
     def ping(self) -> None:
         """See `TaskStore.ping`."""
@@ -280,6 +289,7 @@ class MemoryStore:
         progress = None if commit.progress is None else records.copied(commit.progress)
         entry.task = lifecycle.committed(task, now, steps, progress)
         changed = [record for record in steps if _put(entry, record)]
+        entry.files |= records.files_of(steps)
         events = [event for record in changed if (event := lifecycle.step_event(record)) is not None]
         if changed or not commit.steps:
             events.extend(map(records.plain_event, commit.events))

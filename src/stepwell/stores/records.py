@@ -50,6 +50,11 @@ def split_output(record: StepRecord) -> tuple[StepRecord, str | None]:
     return (record, None) if kept is record.output else (replace(record, output=kept), record.output)
 
 
+def files_of(steps: Iterable[StepRecord]) -> set[str]:
+    """The sha256 of the files that the steps kept."""
+    return {about["sha256"] for record in steps for about in record.files.values()}
+
+
 def error_to_json(error: Error | None) -> str | None:
     """An error as text; all of it, unlike `Error.as_json`, which is for people."""
     return None if error is None else to_json(asdict(error))
@@ -119,6 +124,7 @@ def own(new: NewTask) -> NewTask:
         "external_id": new.external_id,
         "idempotency_key": new.idempotency_key,
         "definition_text": new.definition_text,
+        "files": "".join(new.files),
     }
     check_text([*named.items(), *((f"labels.{name}", f"{name}{value}") for name, value in new.labels.items())])
     return replace(new, labels=copied(new.labels), trigger=copied(new.trigger))

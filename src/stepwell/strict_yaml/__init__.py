@@ -8,7 +8,7 @@ What differs from YAML's core schema, so that nobody is surprised:
 - keys are text: `200:` is refused with the quoted spelling; no key stands twice;
 - no tags, no merge keys (`<<`), one document, no NUL even when escaped (no store can hold it).
 
-Texts of at most 32 MiB, 64 levels and 2,000,000 values are read; aliases may add 200,000 values, counted before any is
+Texts of at most 32 MiB, 64 levels and 2,000,000 values are read; aliases may add 10,000 values, counted before any is
 built. Aliased data are independent copies.
 """
 

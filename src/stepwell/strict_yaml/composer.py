@@ -15,7 +15,7 @@ from stepwell.strict_yaml.source import MAX_PROBLEMS, Source
 
 MAX_DEPTH = 64
 MAX_NODES = 2_000_000
-MAX_EXPANDED = 200_000
+MAX_EXPANDED = 10_000
 # A long text weighs as much as one value per so many characters: aliases of it cost memory as soon as they are written.
 WEIGHT = 100
 

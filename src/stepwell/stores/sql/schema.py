@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import sqlalchemy as sa
 
 from stepwell.errors import SettingsError
+from stepwell.stores.sql.migrations import MIGRATIONS, Migration
 
-VERSION = 1
+VERSION = 2
 """The version of these tables. Whoever changes them raises it and adds a migration to it."""
-
-MIGRATIONS: Mapping[int, Sequence[str]] = {}
-"""Version → the statements that lead to it from the version before. New databases are made by `TABLES` alone."""
 
 _MIGRATION_LOCK = 7_301_994_422
 _TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")  # sorts by code point, as SQLite and Python do
@@ -118,6 +116,15 @@ events = sa.Table(
     sqlite_with_rowid=False,
 )
 
+file_uses = sa.Table(
+    "file_uses",
+    TABLES,
+    sa.Column("task_id", _TEXT, primary_key=True),
+    sa.Column("sha256", _TEXT, primary_key=True, comment="of a file in its variables, or one that a step kept"),
+    sa.Index("file_uses_by_sha256", "sha256"),
+    sqlite_with_rowid=False,
+)
+
 counters = sa.Table(
     "counters",
     TABLES,
@@ -133,7 +140,7 @@ BELONGINGS = (labels, steps, large_values, events)
 
 
 def migrate(
-    connection: sa.Connection, version: int = VERSION, migrations: Mapping[int, Sequence[str]] = MIGRATIONS
+    connection: sa.Connection, version: int = VERSION, migrations: Mapping[int, Migration] = MIGRATIONS
 ) -> None:
     """Bring the database to this version, in one transaction; processes that start at once take turns.
 
@@ -146,8 +153,7 @@ def migrate(
     if found is None:
         TABLES.create_all(connection)
     for step in range(version if found is None else found, version):
-        for statement in migrations[step + 1]:
-            connection.exec_driver_sql(statement)
+        migrations[step + 1](connection)
     connection.execute(sa.delete(versions))
     connection.execute(sa.insert(versions).values(version=version))
     connection.commit()

@@ -8,7 +8,17 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import psycopg
 
-from stepwell.stores.sql.schema import BELONGINGS, counters, definitions, events, labels, large_values, steps, tasks
+from stepwell.stores.sql.schema import (
+    BELONGINGS,
+    counters,
+    definitions,
+    events,
+    file_uses,
+    labels,
+    large_values,
+    steps,
+    tasks,
+)
 from stepwell.task import ENDED, Status
 
 CHUNKS = (100, 10, 2, 1)
@@ -118,6 +128,7 @@ class Statements:
         self.insert_event = self.text(sa.insert(events))
         self.insert_label = self.text(sa.insert(labels))
         self._compile_values()
+        self._compile_file_uses()
         self._compile_counters()
 
     def _compile_values(self) -> None:
@@ -136,6 +147,14 @@ class Statements:
         self.get_definition = self.text(sa.select(definitions.c.text).where(known))
         used = sa.exists().where(tasks.c.definition == definitions.c.definition)
         self.drop_definition = self.text(sa.delete(definitions).where(known, ~used))
+
+    def _compile_file_uses(self) -> None:
+        self.insert_file_use = self.text(self._insert(file_uses).on_conflict_do_nothing())
+        self.drop_file_uses = self.text(
+            sa.delete(file_uses).where(file_uses.c.task_id == sa.bindparam("task_id")).returning(file_uses.c.sha256)
+        )
+        used = sa.exists().where(file_uses.c.sha256 == sa.bindparam("sha256"))
+        self.is_unused = self.text(sa.select(~used))
 
     def _compile_counters(self) -> None:
         new = self._insert(counters)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from stepwell import lifecycle
-from stepwell.ports import Claim, Commit, Lease, Receipt, TaskFilter
+from stepwell.ports import Claim, Commit, Lease, Purged, Receipt, TaskFilter
 from stepwell.stores import records
 from stepwell.stores.sql import rows
 from stepwell.stores.sql.database import Database, Session
@@ -163,9 +163,14 @@ class SqlStore:
             found.setdefault(queue, {str(counter): 0 for counter in lifecycle.COUNTERS})[name] = int(number)
         return found
 
-    def purge(self, older_than: float, limit: int = 1000) -> int:
+    def purge(self, older_than: float, limit: int = 1000) -> Purged:
         """See `TaskStore.purge`."""
         return self._write(lambda transaction: transaction.purge(older_than, limit))
+
+    def unused(self, sha256s: Iterable[str]) -> Sequence[str]:
+        """See `TaskStore.unused`."""
+        wanted = list(sha256s)
+        return self._read(lambda transaction: transaction.unused(wanted))
 
     def now(self) -> float:
         """See `TaskStore.now`."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from stepwell import lifecycle
 from stepwell.errors import ClaimLost, NotFound
-from stepwell.ports import Claim, Commit, Lease, Receipt
+from stepwell.ports import Claim, Commit, Lease, Purged, Receipt
 from stepwell.stores import records
 from stepwell.stores.sql import rows
 from stepwell.stores.sql.database import Session, TryAgain
@@ -51,6 +51,7 @@ class Transaction:
             self._put_value(new.task_id, "variables", new.variables)
         labels = [{"task_id": new.task_id, "name": name, "value": value} for name, value in new.labels.items()]
         self.session.do_many(self.sql.insert_label, labels)
+        self._use_files(new.task_id, new.files)
         return task, True
 
     def claim(self, task_id: str, token: str, worker: str) -> Claim | None:
@@ -187,15 +188,21 @@ class Transaction:
             self.get(task_id)
         return found
 
-    def purge(self, older_than: float, limit: int) -> int:
+    def purge(self, older_than: float, limit: int) -> Purged:
         """See `TaskStore.purge`."""
         ended = [row.task for row in self._batch(self.sql.lock_ended, self.session.now() - older_than, limit)]
+        dropped = [self.session.rows(self.sql.drop_file_uses, {"task_id": task.task_id}) for task in ended]
         for forget in self.sql.forget:
             self.session.do_many(forget, [{"task_id": task.task_id} for task in ended])
         hashes = sorted({task.definition for task in ended})
         self.session.do_many(self.sql.drop_definition, [{"definition": hash_} for hash_ in hashes])
         self._count([(task, None) for task in ended])
-        return len(ended)
+        return Purged(len(ended), self.unused(sorted({sha256 for uses in dropped for (sha256,) in uses})))
+
+    def unused(self, sha256s: Iterable[str]) -> list[str]:
+        """See `TaskStore.unused`."""
+        found = ((sha256, self.session.rows(self.sql.is_unused, {"sha256": sha256})) for sha256 in sha256s)
+        return [sha256 for sha256, [[is_unused]] in found if is_unused]
 
     def _first(self, new: NewTask) -> Task | None:
         row = self.session.row(self.sql.get_task, {"task_id": new.task_id})
@@ -228,6 +235,10 @@ class Transaction:
     def _put_value(self, task_id: str, key: str, text: str) -> None:
         self.session.do(self.sql.put_value, {"task_id": task_id, "key": key, "text": text})
 
+    def _use_files(self, task_id: str, sha256s: Iterable[str]) -> None:
+        uses = [{"task_id": task_id, "sha256": sha256} for sha256 in sorted(set(sha256s))]
+        self.session.do_many(self.sql.insert_file_use, uses)
+
     def _put_steps(self, task_id: str, steps: Sequence[StepRecord]) -> set[str]:
         """Keep the records; answers the paths of those that differ from what was there."""
         params = []
@@ -236,6 +247,7 @@ class Transaction:
             if apart is not None:
                 self._put_value(task_id, records.output_key(step.path), apart)
             params.append(rows.write_step(task_id, kept))
+        self._use_files(task_id, records.files_of(steps))
         changed: set[str] = set()
         start = 0
         while start < len(params):

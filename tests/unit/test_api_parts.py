@@ -16,9 +16,10 @@ import pytest
 
 from stepwell import errors
 from stepwell.api import create_app, views, waiting
+from stepwell.api.guards import FRAMING, SizeGuard
 from stepwell.api.inside import MAX_PAGE
 from stepwell.api.logs import configure
-from stepwell.api.problems import INTERNAL, KINDS
+from stepwell.api.problems import INTERNAL, KINDS, TooLarge
 from stepwell.api.server import serve
 from stepwell.plan import compile_definition
 from stepwell.settings import Settings
@@ -208,6 +209,26 @@ def a_system(ping: Any, is_running: bool = True) -> Any:
     """A system whose store answers like `ping`."""
     pool = SimpleNamespace(stats=lambda: {"is_running": is_running})
     return SimpleNamespace(settings=Settings(), service=SimpleNamespace(ping=ping), pool=pool, drain=lambda: None)
+
+
+def test_a_body_is_counted_over_all_its_pieces() -> None:
+    pieces = [{"type": "http.request", "body": b"12345", "more_body": True} for _ in range(3)]
+
+    async def read(_scope: Any, receive: Any, _send: Any) -> None:
+        for _ in range(3):
+            await receive()
+
+    async def receive() -> dict[str, Any]:
+        return pieces.pop()
+
+    async def unsent(message: Any) -> None:
+        pytest.fail(f"answered {message}")
+
+    scope = {"type": "http", "path": "/files", "headers": []}
+    guard = SizeGuard(read, limit=1, upload_limit=14 - FRAMING)
+    with pytest.raises(TooLarge, match="MAX_UPLOAD_BYTES"):
+        asyncio.run(guard(scope, receive, unsent))
+    assert pieces == []
 
 
 def away() -> None:

@@ -1,0 +1,96 @@
+"""A database of each older version is brought forward with its data, and ends as a new one begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from stepwell.ports import Commit, Purged
+from stepwell.stores.sql import SqlStore
+from stepwell.stores.sql.schema import TABLES, VERSION
+from stepwell.task import NewTask, Status
+
+SCHEMA = "stepwell_older"
+A, B, C, D, E = (letter * 64 for letter in "abcde")
+"""The files of version 1: `a` to `c` were uploaded for tasks that wait, `d` and `e` kept by steps."""
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty place for tables."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/older.db"
+        return
+    server: str = request.getfixturevalue("postgres_url")
+    _run(server, f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE; CREATE SCHEMA {SCHEMA}")
+    yield f"{server}{'&' if '?' in server else '?'}options=-csearch_path%3D{SCHEMA}"
+    _run(server, f"DROP SCHEMA {SCHEMA} CASCADE")
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[SqlStore]:
+    """The store over a database that was made by version 1."""
+    kind = "sqlite" if url.startswith("sqlite") else "postgres"
+    _run(url, (Path(__file__).parent / "version_1" / f"{kind}.sql").read_text(encoding="utf-8"))
+    with closing(SqlStore(url)) as opened:
+        yield opened
+
+
+def test_tasks_of_version_1_refer_to_their_files(store: SqlStore) -> None:
+    assert store.unused([A, B, C, D, E, "0" * 64]) == ["0" * 64]
+    assert store.purge(60) == Purged(1, [E])
+    store.cancel("waits")
+    store.cancel("waits-large")
+    store.finish("runs", "B", Commit(), Status.COMPLETED, None, None)
+    assert store.unused([A, B, C, D]) == []
+
+
+def test_tasks_of_version_1_are_as_they_were(store: SqlStore) -> None:
+    assert [record.status for record in store.steps("runs").items] == ["completed", "running"]
+    assert store.get("waits").labels == {"team": "shop"}
+    assert store.claim("waits-large", "C", "host:1")
+    new = NewTask("t1", "orders", "hash-1", "steps: []", "line", 1, "{}", timeout=60, max_retries=3, files=(A,))
+    assert store.create(new)[1]
+
+
+def test_it_has_the_tables_that_a_new_one_has(store: SqlStore, url: str, tmp_path: Path) -> None:
+    migrated = _tables(store)
+    with store._db.engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT version FROM schema_version").scalars().all()
+    assert found == [VERSION]
+    if url.startswith("sqlite"):
+        url = f"sqlite:///{tmp_path}/new.db"
+    else:
+        _run(url, f"DROP SCHEMA {SCHEMA} CASCADE; CREATE SCHEMA {SCHEMA}")
+        store.close()
+    with closing(SqlStore(url)) as fresh:
+        assert _tables(fresh) == migrated
+
+
+def _run(url: str, script: str) -> None:
+    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    connection = engine.raw_connection()
+    driver: Any = connection.driver_connection
+    (driver.executescript if url.startswith("sqlite") else driver.execute)(script)
+    connection.commit()
+    connection.close()
+    engine.dispose()
+
+
+def _tables(store: SqlStore) -> dict[str, object]:
+    """What the database itself tells of each table."""
+    look = sa.inspect(store._db.engine)
+    assert set(look.get_table_names()) == set(TABLES.tables)
+    return {
+        name: (
+            [(column["name"], str(column["type"]), column["nullable"]) for column in look.get_columns(name)],
+            look.get_pk_constraint(name)["constrained_columns"],
+            sorted((str(index["name"]), index["column_names"]) for index in look.get_indexes(name)),
+        )
+        for name in TABLES.tables
+    }
