@@ -19,9 +19,11 @@ from pathlib import Path
 
 import pytest
 from tests.acceptance.docs_blocks import PAGES, ROOT, Block, blocks
-from tests.acceptance.serving import PATIENCE, start
+from tests.acceptance.serving import start
 
 ANY = "…"
+PATIENCE = 600.0
+"""Seconds for all commands of a page: each is a process of its own."""
 ENGLISH = [page for page in PAGES if page.name != "README.zh-CN.md"]  # it has the same commands, which a test holds
 
 

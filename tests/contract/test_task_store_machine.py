@@ -36,7 +36,7 @@ STEPS = st.builds(
         attempts=attempts,
         tries=attempts,
         files={name: {"size": 1, "sha256": name} for name in files},
-    ),  # fmt: skip
+    ),
     PATHS,
     st.sampled_from(list(StepStatus)),
     st.sampled_from([0, 1, 70_000]),

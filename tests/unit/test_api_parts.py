@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import socket
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -20,7 +21,7 @@ from stepwell.api.guards import FRAMING, SizeGuard
 from stepwell.api.inside import MAX_PAGE
 from stepwell.api.logs import configure
 from stepwell.api.problems import INTERNAL, KINDS, TooLarge
-from stepwell.api.server import serve
+from stepwell.api.server import _listening, serve
 from stepwell.plan import compile_definition
 from stepwell.settings import Settings
 from stepwell.task import Apart, Error, Event, Page, Status, StepRecord, StepStatus, Task
@@ -279,3 +280,9 @@ def test_a_traceback_in_the_log_shows_no_values(form: str, capsys: pytest.Captur
 def test_without_api_keys_only_loopback_is_served(host: str) -> None:
     with pytest.raises(errors.SettingsError, match="API keys"):
         serve(Settings(host=host))
+
+
+def test_connections_send_at_once() -> None:
+    """Asyncio switches Nagle's algorithm off only for sockets that say they are TCP; else each answer waits 40 ms."""
+    with _listening(Settings(port=0)) as listener:
+        assert listener.proto == socket.IPPROTO_TCP

@@ -21,6 +21,9 @@ from stepwell.wiring import System, build
 GRACE = 10
 """Seconds that answers may take after the last task was handed back."""
 
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
+
 
 def main() -> int:
     """Serve until a signal comes; answers the exit code: 2, and one line on stderr, if it cannot even begin."""
@@ -78,9 +81,14 @@ def _listening(settings: Settings) -> socket.socket:
             " until then bind to a loopback address, like HOST=127.0.0.1"
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # else no TCP_NODELAY
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+        return listener
     except OSError as error:
+        listener.close()
         raise SettingsError(f"HOST={host} PORT={port} cannot be listened on: {error.strerror or error}") from error
 
 

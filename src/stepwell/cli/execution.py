@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ PATIENCE = 2.0
 """Seconds that code which does not yield is waited for, once its task is over."""
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
+OVER = 0
+"""What stands in the stream of signals when there is nothing more to listen for."""
 
 
 class Execution:
@@ -31,21 +34,18 @@ class Execution:
     def __init__(self, system: System, task_id: str, late: Callable[[Task], None]) -> None:
         self.interrupted = False
         self._system, self._task_id, self._late = system, task_id, late
-        self._requests: SimpleQueue[bool] = SimpleQueue()  # the one thing that a signal handler may safely touch
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._main = threading.get_ident()
         self._timer: threading.Timer | None = None
 
     def run(self) -> Task:
         """Run it to its end, over its own retries, and answer it; if another process took it, wait for that one."""
-        threading.Thread(target=self._cancel_when_asked, name="stepwell-cancel", daemon=True).start()
-        with self._signals():
+        with self._listening():
             while not (task := self._system.store.get(self._task_id)).ended:
                 if task.status is Status.QUEUED:
                     self._system.engine.run(self._task_id, self._over)
                 else:
                     self._pause(task)
-        self._requests.put(False)
         if self._timer is not None:
             self._timer.cancel()
         return task
@@ -72,27 +72,40 @@ class Execution:
             return
 
     @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM cancel; the engine's SIGURG wakes the main thread from blocking calls."""
+    def _listening(self) -> Iterator[None]:
+        """Have a thread hear of Ctrl-C and SIGTERM through a socket: the main thread may be deep in user code.
+
+        The engine's SIGURG wakes the main thread from blocking calls.
+        """
         numbers = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
-        before = {number: signal.signal(number, self._stop) for number in numbers}
-        if sys.platform != "win32":
-            before[signal.SIGURG] = signal.signal(signal.SIGURG, _wake)
+        numbers += [] if sys.platform == "win32" else [signal.SIGURG]
+        reader, writer = socket.socketpair()  # Windows takes no pipe here
+        writer.setblocking(False)
+        listener = threading.Thread(target=self._listen, args=[reader], name="stepwell-signals", daemon=True)
+        listener.start()
+        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        handlers = {number: signal.signal(number, _noted) for number in numbers}
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in handlers.items():
                 signal.signal(number, handler)
+            signal.set_wakeup_fd(before)
+            writer.send(bytes([OVER]))
+            listener.join()
+            reader.close()
+            writer.close()
 
-    def _stop(self, *_: object) -> None:
-        if self.interrupted:
-            leave(Exit.INTERRUPTED)
-        self.interrupted = True
-        self._requests.put(True)
+    def _listen(self, reader: socket.socket) -> None:
+        while (number := reader.recv(1)[0]) != OVER:
+            if number not in STOPPING:
+                continue
+            if self.interrupted:
+                leave(Exit.INTERRUPTED)
+            self.interrupted = True
+            threading.Thread(target=self._cancel, name="stepwell-cancel", daemon=True).start()
 
-    def _cancel_when_asked(self) -> None:
-        if not self._requests.get():
-            return
+    def _cancel(self) -> None:
         say("cancelling: what has to be undone is run; press Ctrl-C again to leave at once")
         try:
             self._system.service.cancel(self._task_id, force=True)
@@ -110,5 +123,6 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
-def _wake(*_: object) -> None:
-    """Nothing to do: that a handler runs ends a blocking call, and the exception that is due is raised."""
+def _noted(*_: object) -> None:
+    """Nothing to do: that a handler is there writes to the socket, ends a blocking call, and lets an exception that is
+    due be raised."""

@@ -119,7 +119,8 @@ class FsspecFileStore:
     def _older(self, folder: str, seconds: float) -> list[str]:
         """The paths of the files in a folder that were written longer ago than so many seconds."""
         with suppress(NotFound), self._available(folder):
-            return [info["name"] for info in self._fs.ls(f"{self._root}/{folder}") if self._age(info) > seconds]
+            found = self._fs.ls(f"{self._root}/{folder}", detail=True)
+            return [info["name"] for info in found if info["type"] == "file" and self._age(info) > seconds]
         return []
 
     def _age(self, info: Mapping[str, Any]) -> float:
