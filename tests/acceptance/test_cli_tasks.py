@@ -66,7 +66,7 @@ def test_validate_tells_every_problem_of_all_files(project: Project) -> None:
 
 def test_validate_opens_no_store_and_loads_nothing_heavy(project: Project) -> None:
     project.write("orders", ORDERS)
-    heavy = ("sqlalchemy", "fastapi", "uvicorn", "rich", "httpx", "asyncio", "pydantic_settings")
+    heavy = ("sqlalchemy", "fastapi", "uvicorn", "rich", "httpx", "pydantic_settings")
     program = (
         "import sys; from stepwell.cli.app import app; app(standalone_mode=False);"
         f"print(*[name for name in {heavy} if name in sys.modules])"

@@ -17,7 +17,8 @@ from tests.acceptance.docs_blocks import PAGES, ROOT, headings, names, section, 
 
 import stepwell.actions  # noqa: F401 - importing it registers the actions
 from stepwell import ports
-from stepwell.api import create_app, problems
+from stepwell.api import problems
+from stepwell.api.app import create_app
 from stepwell.api.problems import KINDS as KINDS_OF_PROBLEM
 from stepwell.cli.app import app
 from stepwell.cli.exits import MEANINGS

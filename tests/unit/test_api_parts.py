@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from stepwell import errors
-from stepwell.api import create_app, views, waiting
+from stepwell.api import views, waiting
+from stepwell.api.app import create_app
 from stepwell.api.guards import FRAMING, SizeGuard
 from stepwell.api.inside import MAX_PAGE
 from stepwell.api.logs import configure

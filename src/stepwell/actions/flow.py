@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Any, Literal
 
@@ -46,6 +45,8 @@ def fail(message: str, code: str = "step_failed", retryable: bool = False) -> No
 @action("sleep")
 async def sleep(seconds: str | float) -> None:
     """Pause for a number of seconds, or for `500ms`, `30s`, `5m`, `2h`, `1d`."""
+    import asyncio  # slow to import, and every file that logs imports this module
+
     await asyncio.sleep(_duration(seconds))
 
 

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from stepwell import errors
 from stepwell.api import answers
 from stepwell.api.json_response import Json
+from stepwell.api.workflow_views import definition_problems
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -74,21 +75,6 @@ def answer_problems(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(Exception, _of_a_bug)
-
-
-def definition_problems(error: errors.DefinitionError) -> list[answers.DefinitionProblem]:
-    """The problems of a workflow, as answers show them."""
-    return [
-        answers.DefinitionProblem(
-            message=found.message,
-            file=found.file,
-            line=found.line,
-            column=found.column,
-            source=found.source,
-            corrected=found.corrected,
-        )
-        for found in error.problems
-    ]
 
 
 async def _of_ours(request: Request, error: Exception) -> Json:

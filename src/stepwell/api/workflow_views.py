@@ -7,7 +7,7 @@ from typing import Any
 
 from stepwell import variables
 from stepwell.api import answers
-from stepwell.api.problems import definition_problems
+from stepwell.errors import DefinitionError
 from stepwell.loader import Broken, Definition
 from stepwell.plan import Block, Node, Plan, compile_definition
 from stepwell.values import decode
@@ -92,3 +92,18 @@ def _workflow(found: Definition | Broken) -> dict[str, Any]:
         "labels": dict(spec.labels),
         "problems": [],
     }
+
+
+def definition_problems(error: DefinitionError) -> list[answers.DefinitionProblem]:
+    """The problems of a workflow, as answers show them."""
+    return [
+        answers.DefinitionProblem(
+            message=found.message,
+            file=found.file,
+            line=found.line,
+            column=found.column,
+            source=found.source,
+            corrected=found.corrected,
+        )
+        for found in error.problems
+    ]

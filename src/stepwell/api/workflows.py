@@ -12,7 +12,6 @@ from starlette.concurrency import run_in_threadpool
 from stepwell.api import answers, workflow_views
 from stepwell.api.json_response import Json
 from stepwell.api.openapi import refusals
-from stepwell.api.problems import definition_problems
 from stepwell.api.requests import Asked, Cursor, Limit, WorkflowText
 from stepwell.errors import DefinitionError, FieldProblem, InvalidInput, NotFound
 
@@ -84,5 +83,5 @@ def _validation(system: Asked, text: bytes) -> Json:
     try:
         system.service.catalog.from_text(text)
     except DefinitionError as error:
-        return Json(answers.Validation(valid=False, problems=definition_problems(error)))
+        return Json(answers.Validation(valid=False, problems=workflow_views.definition_problems(error)))
     return Json(answers.Validation(valid=True, problems=[]))

@@ -48,7 +48,7 @@ def _serve_anew() -> None:
 def app() -> object:
     """What a process that is begun anew serves."""
     from stepwell import settings
-    from stepwell.api import create_app
+    from stepwell.api.app import create_app
     from stepwell.wiring import build
 
     return create_app(build(settings.load()))
