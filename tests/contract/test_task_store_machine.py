@@ -25,7 +25,8 @@ TOKENS = st.sampled_from(["A", "B", "C", "D"])
 PATHS = st.sampled_from(["a", "b", "b/on_failure/c", "finally/d"])
 TIMES = st.sampled_from([0.0, 1.0, 5.0, 11.0, -7.0])
 ERRORS = st.sampled_from([None, Error("timeout", "too slow"), Error("step_failed", "no disk", path="a")])
-FILES = st.sampled_from(["f1", "f2", "f3"])
+UPLOADS = st.sampled_from(["upload", "both"])
+KEPT = st.sampled_from(["both", "kept"])
 STEPS = st.builds(
     lambda path, status, size, attempts, files: StepRecord(
         path,
@@ -41,7 +42,7 @@ STEPS = st.builds(
     st.sampled_from(list(StepStatus)),
     st.sampled_from([0, 1, 70_000]),
     st.integers(0, 2),
-    st.sets(FILES),
+    st.sets(KEPT),
 )
 COMMITS = st.builds(
     Commit,
@@ -72,7 +73,7 @@ class TwoStores(RuleBasedStateMachine):
 
     @rule(
         task_id=IDS, key=st.sampled_from([None, "k"]), delay=TIMES, undo=st.booleans(), queue=st.sampled_from("xy"),
-        size=st.sampled_from([1, 2, 40_000]), definition=st.sampled_from(["h1", "h2"]), file=FILES,
+        size=st.sampled_from([1, 2, 40_000]), definition=st.sampled_from(["h1", "h2"]), file=UPLOADS,
     )  # fmt: skip
     def create(
         self, task_id: str, key: str | None, delay: float, undo: bool, queue: str, size: int, definition: str, file: str
@@ -146,7 +147,7 @@ class TwoStores(RuleBasedStateMachine):
 
     @invariant()
     def unused_files_are_the_same(self) -> None:
-        self.both(lambda store: store.unused(["f1", "f2", "f3"]))
+        self.both(lambda store: store.unused(["upload", "both", "kept"]))
 
     @invariant()
     def counters_equal_a_recount(self) -> None:
