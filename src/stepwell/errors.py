@@ -107,10 +107,10 @@ class Conflict(StepwellError):
 
 
 class Unavailable(StepwellError):
-    """This cannot be taken now; `retry_after` is in seconds."""
+    """This cannot be taken now; `retry_after` is in seconds, `task_id` names a task that may be there nevertheless."""
 
-    def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
-        self.retry_after = retry_after
+    def __init__(self, message: str, *, retry_after: float = 1.0, task_id: str | None = None) -> None:
+        self.retry_after, self.task_id = retry_after, task_id
         super().__init__(message)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -165,17 +166,23 @@ class TaskStore(Protocol):
         """Give back connections."""
 
 
+class Room(Protocol):
+    """Places in a queue that were reserved for tasks."""
+
+    def ring(self, task: Task) -> None:
+        """As `Queue.ring`, in one of these places."""
+
+
 class Queue(Protocol):
     """Rings for tasks; the store holds the truth, so a bell that is lost or rung twice harms nothing."""
 
-    def admit(self, count: int = 1) -> None:
-        """Reserve room for so many tasks; raises `QueueFull` if there is none."""
+    def room(self, count: int = 1) -> AbstractContextManager[Room]:
+        """Reserve room for so many tasks, for the time of a `with`, at whose end what was not used is given back;
+        raises `QueueFull` if there is none."""
 
-    def forgo(self, count: int = 1) -> None:
-        """Give reserved room back."""
-
-    def ring(self, task: Task, admitted: bool = False) -> None:
-        """Have the task run by whoever serves its queue, by priority; `admitted` uses reserved room."""
+    def ring(self, task: Task) -> None:
+        """Have the task run by whoever serves its queue, by priority, first in first out within one; a second bell
+        for one that waits does nothing. There is always room for a task that was accepted before."""
 
     def remove(self, task_id: str) -> None:
         """Ring no more for a task that was cancelled before it ran."""
@@ -184,7 +191,7 @@ class Queue(Protocol):
         """How many tasks will start before this one."""
 
     def stats(self) -> Mapping[str, Any]:
-        """`running`, `queue_size`, `max_workers`, `max_queue_size`, `is_running`."""
+        """`current_processing`, `queue_size`, `max_workers`, `max_queue_size`, `is_running`."""
 
 
 class FileStore(Protocol):

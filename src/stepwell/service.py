@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential
+
 from stepwell import variables
-from stepwell.errors import Conflict, Fail, FieldProblem, InvalidInput, NotFound, did_you_mean
+from stepwell.errors import Fail, FieldProblem, InvalidInput, NotFound, Unavailable, did_you_mean
 from stepwell.ids import new_task_id
 from stepwell.lifecycle import to_reset
 from stepwell.loader import Catalog, Definition
 from stepwell.plan import Plan, compile_definition, downstream
-from stepwell.ports import Queue, TaskFilter, TaskStore
+from stepwell.ports import Queue, Room, TaskFilter, TaskStore
 from stepwell.secrets import Cipher
 from stepwell.task import Apart, Event, NewTask, Page, Status, StepRecord, Stored, Task
 from stepwell.values import decode, encode, seconds
@@ -66,18 +68,20 @@ class Service:
         cipher: Cipher,
         defaults: Defaults,
         tell_run: Callable[[str], None] = lambda _: None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """`tell_run` is called with the id of a task whose cancel was requested, in case it runs in this process."""
         self.catalog = catalog
         self._store, self._queue, self._cipher, self._defaults = store, queue, cipher, defaults
-        self._tell_run = tell_run
+        self._tell_run, self._sleep = tell_run, sleep
 
     # -- to act ------------------------------------------------------------------------------------------------------
 
     def submit(self, definition: Definition, submission: Submission) -> Task:
         """Create a task and ring for it; with an idempotency key used before, the first task.
 
-        Raises `InvalidInput` for what does not fit, `QueueFull`, and `Conflict` for a key of another request.
+        Raises `InvalidInput` for what does not fit, `QueueFull`, `Conflict` for a key of another request, and
+        `Unavailable` with the task's id where nothing tells whether it was created.
         """
         return self._create_all([self._new_task(definition, submission)])[0]
 
@@ -103,13 +107,9 @@ class Service:
         """Run an ended task again, from what failed, or from a step and all that comes after it."""
         task = self._store.get(task_id)
         reset = self._to_reset(task, from_step)
-        self._queue.admit()
-        try:
+        with self._queue.room() as room:
             task = self._store.retry(task_id, reset)
-        except (Conflict, NotFound):
-            self._queue.forgo()
-            raise
-        self._queue.ring(task, admitted=True)
+            room.ring(task)
         return task
 
     # -- to read -----------------------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ class Service:
         """The record once the task has ended, or as it is after `timeout` seconds."""
         deadline, pause = time.monotonic() + timeout, 0.005
         while not until(task := self._store.get(task_id)) and time.monotonic() < deadline:
-            time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+            self._sleep(min(pause, max(0.0, deadline - time.monotonic())))
             pause = min(pause * 1.5, 0.25)
         return task
 
@@ -165,7 +165,7 @@ class Service:
         totals = [sum(queue.get(f"{kind}_total", 0) for queue in counts.values()) for kind in ENDINGS]
         success, failed, cancelled, timeout = totals
         return {
-            "enabled": False,
+            "enabled": False,  # no task goes to workers: the only queue so far is this process's pool
             "queues": {name: _queue_stats(counts.get(name, {})) for name in {**dict.fromkeys(known), **counts}},
             "total_processed": success + failed + cancelled,
             "total_success": success,
@@ -181,23 +181,30 @@ class Service:
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _create_all(self, new: Sequence[NewTask]) -> list[Task]:
-        self._queue.admit(len(new))
-        created: list[Task] = []
-        try:
-            for task in new:
-                created.append(self._create(task))  # noqa: PERF401 - what was created before an error counts
-        finally:
-            self._queue.forgo(len(new) - len(created))
-        return created
+        with self._queue.room(len(new)) as room:
+            return [self._create(task, room) for task in new]
 
-    def _create(self, new: NewTask) -> Task:
-        """Create and ring for a task whose room is reserved; where this raises, the room is the caller's still."""
-        task, created = self._store.create(new)
-        if created and task.status is Status.QUEUED:
-            self._queue.ring(task, admitted=True)
-        else:
-            self._queue.forgo()
+    def _create(self, new: NewTask, room: Room) -> Task:
+        task = self._created(new)
+        if task.task_id == new.task_id and task.status is Status.QUEUED:
+            room.ring(task)
         return task
+
+    def _created(self, new: NewTask) -> Task:
+        """The task in the store. A reply that is lost tells nothing, and the same id again makes no second task:
+        so it is asked again, for some two seconds."""
+        again = Retrying(
+            retry=retry_if_exception_type(Unavailable),
+            stop=stop_after_attempt(6) | (stop_after_attempt(2) & stop_after_delay(2)),
+            wait=wait_exponential(multiplier=0.05, max=1),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            return again(self._store.create, new)[0]
+        except Unavailable as error:
+            message = f"it is not known whether task {new.task_id} was created: {error}"
+            raise Unavailable(message, retry_after=error.retry_after, task_id=new.task_id) from error
 
     def _checked(self, definition: Definition, submissions: Sequence[Submission]) -> list[NewTask]:
         new, problems = [], []

@@ -14,7 +14,7 @@ from stepwell.definitions import function, open_catalog
 from stepwell.engine.clock import Clock
 from stepwell.engine.engine import Engine
 from stepwell.engine.means import Means
-from stepwell.engine.names import MakeNames, Names
+from stepwell.engine.names import Fetch, MakeNames, Names
 from stepwell.engine.sweeper import Sweeper
 from stepwell.engine.threads import Threads
 from stepwell.engine.watchdog import Watchdog
@@ -79,7 +79,7 @@ def build(settings: Settings, *, store: TaskStore | None = None, interactive: bo
     means = Means(
         store=store,
         files=files,
-        names=lambda claim, records, time: _names(claim, records, time, store, source, cipher, env),
+        names=lambda claim, records, time, fetch: _names(claim, records, time, fetch, source, cipher, env),
         resolve=lambda node: _action(node, settings.workflows_dir),
         worker=f"{socket.gethostname()}:{os.getpid()}",
         threads=Threads(),
@@ -109,14 +109,14 @@ def _names(
     claim: Claim,
     records: Mapping[str, StepRecord],
     time: Callable[[], float],
-    store: TaskStore,
+    fetch: Fetch,
     source: SecretSource,
     cipher: Cipher,
     env: Mapping[str, str],
 ) -> Names:
     """The names of a task, its secret variables decrypted and masked from now on."""
     task, masker = claim.task, Masker(source.values())
-    text = store.value(task.task_id, "variables") if isinstance(task.variables, Apart) else task.variables
+    text = fetch("variables") if isinstance(task.variables, Apart) else task.variables
 
     def revealed(token: Any) -> str:
         value = cipher.decrypt(token)
@@ -124,4 +124,4 @@ def _names(
         return value
 
     declared = compile_definition(claim.definition_text).workflow.variables
-    return Names(task, records, store, source, masker, replace_secrets(declared, decode(text), revealed), env, time)
+    return Names(task, records, fetch, source, masker, replace_secrets(declared, decode(text), revealed), env, time)

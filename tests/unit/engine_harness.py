@@ -15,7 +15,7 @@ from stepwell.actions.process import RUN
 from stepwell.engine.clock import Clock, Message
 from stepwell.engine.engine import Engine
 from stepwell.engine.means import Means
-from stepwell.engine.names import Names
+from stepwell.engine.names import Fetch, Names
 from stepwell.engine.threads import Threads
 from stepwell.engine.watchdog import Watchdog
 from stepwell.ids import new_task_id
@@ -116,7 +116,7 @@ class Harness:
         means = Means(
             store=self.store,
             files=self.files,
-            names=lambda claim, records, now: self._names(claim, records, now, source),
+            names=lambda claim, records, now, fetch: self._names(claim, records, now, fetch, source),
             resolve=_resolve,
             worker="test",
             threads=Threads(),
@@ -196,11 +196,16 @@ class Harness:
         return [event.data["message"] for event in self.store.events(task.task_id) if event.kind == "log"]
 
     def _names(
-        self, claim: Claim, records: Mapping[str, StepRecord], now: Callable[[], float], source: SecretSource
+        self,
+        claim: Claim,
+        records: Mapping[str, StepRecord],
+        now: Callable[[], float],
+        fetch: Fetch,
+        source: SecretSource,
     ) -> Names:
         text = claim.task.variables
-        text = text if isinstance(text, str) else self.store.value(claim.task.task_id, "variables")
-        return Names(claim.task, records, self.store, source, Masker(), decode(text), {"HOME": "/home/ada"}, now)
+        text = text if isinstance(text, str) else fetch("variables")
+        return Names(claim.task, records, fetch, source, Masker(), decode(text), {"HOME": "/home/ada"}, now)
 
 
 EXTRA: dict[str, Action] = {}

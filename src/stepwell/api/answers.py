@@ -326,3 +326,4 @@ class Problem(Answer):
     errors: list[FieldError] = Field(default=[], description="With 422: every field that does not fit.")
     problems: list[DefinitionProblem] = Field(default=[], description="Of a broken workflow: every problem.")
     task_status: Status | None = Field(default=None, description="With 409: the state that the task is in.")
+    task_id: str | None = Field(default=None, description="With 503: the task that may have been made all the same.")

@@ -89,6 +89,7 @@ async def _of_ours(request: Request, error: Exception) -> Json:
         members["task_status"] = error.status
     elif isinstance(error, errors.Unavailable):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+        members["task_id"] = error.task_id
     return problem(request.url.path, kind, str(error), headers, **members)
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stepwell.engine.context import StepContext
-from stepwell.engine.threads import is_debugged, raise_in, shared_loop
+from stepwell.engine.threads import forget_raised, is_debugged, raise_in, shared_loop
 from stepwell.engine.watchdog import Alarm, Watchdog
 from stepwell.errors import Fail, Interrupted, Stop, TaskCancelled, TimeLimitReached
 from stepwell.registry import Action
@@ -25,14 +25,24 @@ GRACE = 3.0
 GLANCE = 0.1
 """How often, in seconds, an interactive run looks whether a debugger holds the thread."""
 
+LONGEST_MESSAGE, LONGEST_TRACEBACK = 10_000, 20_000
+"""Characters that are kept of an error's message, and of the end of its traceback."""
+
+LONGEST_WISH = 3600.0
+"""Seconds that a remote side may ask us to wait at most."""
+
 
 @dataclass
 class Outcome:
-    """What came of an attempt: the JSON text of its output, or an error, or the wish to end the whole task."""
+    """What came of an attempt: the JSON text of its output, or an error, or the wish to end the whole task.
+
+    `interrupted`: it was ended from outside, which is no failure of its own.
+    """
 
     output: str = "null"
     error: Error | None = None
     stop: Stop | None = None
+    interrupted: bool = False
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -44,12 +54,8 @@ class TimeLimit:
     message: str
 
 
-class Abandoned(BaseException):
-    """Raised in the thread of an attempt that ended after it had been given up: another thread drives the run now."""
-
-
 class Attempt:
-    """One call of an action. `done` is called once, from any thread, when it has ended."""
+    """One call of an action. `done` is called once, from any thread, when it has ended or was abandoned."""
 
     def __init__(
         self,
@@ -65,10 +71,10 @@ class Attempt:
         self.abandoned = False
         self._resolve, self._inputs, self._done = resolve, inputs, done
         self._lock = threading.Lock()
-        self._ended = self._arrived = False
+        self._ended = False
         self._action: Action
         self._thread: int | None = None
-        self._future: Any = None
+        self._future: Future[None] | None = None
         self._interrupt: type[Interrupted] | None = None
         self._alarm: Alarm | None = None
 
@@ -79,26 +85,17 @@ class Attempt:
 
     def prepare(self) -> bool:
         """Find the action, which may import a module; if there is none the attempt has ended, and this is False."""
-        with self._failures_become_values():
+        with self._failures_become_values(), self._user_code():
             self._action = self._resolve()
             return True
         self._end()
         return False
 
     def call(self) -> None:
-        """Run a synchronous action in this thread, to its end. Raises `Abandoned` if it was given up meanwhile."""
-        with self._failures_become_values():
-            try:
-                self._enter_user_code()
-                self._keep(self._action.function(**self._arguments()))
-            except Interrupted:
-                self._arrived = True
-                raise
-            finally:
-                self._leave_user_code()
+        """Run a synchronous action in this thread, to its end."""
+        with self._failures_become_values(), self._user_code():
+            self._keep(self._action.function(**self._arguments()))
         self._end()
-        if self.abandoned:
-            raise Abandoned
 
     def start(self) -> None:
         """Run an asynchronous action on the shared loop."""
@@ -121,17 +118,26 @@ class Attempt:
                 self._future.cancel()
             elif self._thread is not None:
                 raise_in(self._thread, error)
-        self._alarm = watchdog.after(GRACE, self._abandon)
+            self._set_alarm(watchdog.after(GRACE, self._abandon))
 
     async def _call_async(self) -> None:
+        """As `call`; whatever touches files is kept off the loop, which all async actions share."""
         with self._failures_become_values():
             try:
-                if self._interrupt is not None:
-                    raise self._interrupt
-                self._keep(await self._action.function(**self._arguments()))
+                self._raise_interrupt()
+                arguments = await self._off_loop(self._arguments)
+                value = await self._action.function(**arguments)
+                await self._off_loop(lambda: self._keep(value))
             except asyncio.CancelledError:
-                raise (self._interrupt or TaskCancelled) from None
-        self._end()
+                self._raise_interrupt()
+                raise
+        try:
+            await self._off_loop(self.context.close)
+        finally:
+            self._end()
+
+    async def _off_loop(self, function: Callable[[], Any]) -> Any:
+        return await asyncio.to_thread(function) if self.context.touches_files else function()
 
     def _arguments(self) -> dict[str, Any]:
         arguments = self._action.bind(decode(self._inputs))
@@ -147,48 +153,56 @@ class Attempt:
         try:
             yield
         except Stop as stop:
-            self.outcome = Outcome(stop=stop)
+            self.outcome = Outcome(stop=Stop(self.context.mask(stop.message), status=stop.status))
         except Fail as fail:
-            self.outcome = Outcome(error=self._error(fail.code, fail.message, fail.retryable, fail))
+            self.outcome = Outcome(error=self._failed(fail))
         except TimeLimitReached:
-            self.outcome = Outcome(error=self._time_error())
+            self.outcome = Outcome(error=self._late())
         except (TaskCancelled, KeyboardInterrupt):
-            self.outcome = Outcome(error=self._error("cancelled", "it was interrupted", False))
+            self.outcome = self._cancelled("it was interrupted")
         except BaseException as error:  # noqa: BLE001 - the one place where failures become values
-            message = f"{type(error).__name__}: {error}"
-            self.outcome = Outcome(error=self._error("step_failed", message, True, error))
+            shown = "".join(traceback.format_exception(error))
+            self.outcome = Outcome(error=self._error("step_failed", f"{type(error).__name__}: {error}", True, shown))
 
-    def _error(self, code: str, message: str, retryable: bool, cause: BaseException | None = None) -> Error:
-        shown = "" if cause is None or isinstance(cause, Fail) else "".join(traceback.format_exception(cause))
+    def _failed(self, fail: Fail) -> Error:
+        error = self._error(fail.code, fail.message, fail.retryable)
+        wish = None if fail.retry_after is None else min(fail.retry_after, LONGEST_WISH)
+        return replace(error, status=fail.status, retry_after=wish)
+
+    def _late(self) -> Error:
+        return self._error("timeout", self.limit.message if self.limit else "its time was over", True)
+
+    def _cancelled(self, message: str) -> Outcome:
+        return Outcome(error=self._error("cancelled", message, False), interrupted=True)
+
+    def _error(self, code: str, message: str, retryable: bool, shown: str = "") -> Error:
+        mask = self.context.mask
         return Error(
-            code=code,
-            message=self.context.mask(message),
+            code=mask(code),
+            message=mask(message)[:LONGEST_MESSAGE],
             step=self.context.step_id,
             path=self.context.path,
             attempt=self.context.attempt,
             retryable=retryable,
-            status=getattr(cause, "status", None) if isinstance(cause, Fail) else None,
-            retry_after=getattr(cause, "retry_after", None) if isinstance(cause, Fail) else None,
-            traceback=self.context.mask(shown) or None,
+            traceback=mask(shown)[-LONGEST_TRACEBACK:] or None,
         )
 
-    def _time_error(self) -> Error:
-        return self._error("timeout", self.limit.message if self.limit else "its time was over", True)
+    @contextmanager
+    def _user_code(self) -> Iterator[None]:
+        """Inside, an interrupt is raised into this thread; at the end one that has not arrived yet is taken back."""
+        try:
+            with self._lock:
+                self._thread = threading.get_ident()
+            self._raise_interrupt()
+            yield
+        finally:
+            with self._lock:
+                self._thread = None
+                forget_raised()
 
-    def _enter_user_code(self) -> None:
-        """From here on an interrupt is raised into this thread; one that came before is raised now."""
-        with self._lock:
-            self._thread = threading.get_ident()
-            if self._interrupt is not None:
-                raise self._interrupt
-
-    def _leave_user_code(self) -> None:
-        """From here on no interrupt is raised into this thread; one that is on its way is awaited."""
-        with self._lock:
-            self._thread = None
-            coming = self._interrupt is not None and not self._arrived
-        while coming:
-            time.sleep(0.001)  # ended by the exception, which arrives at one of the next instructions
+    def _raise_interrupt(self) -> None:
+        if self._interrupt is not None:
+            raise self._interrupt
 
     def _end(self) -> None:
         self.context.close()
@@ -196,8 +210,7 @@ class Attempt:
             if self._ended:
                 return
             self._ended = True
-        if self._alarm is not None:
-            self._alarm.cancel()
+            self._set_alarm(None)
         self._done(self)
 
     def _abandon(self) -> None:
@@ -206,9 +219,7 @@ class Attempt:
                 return
             self._ended = self.abandoned = True
             late = self._interrupt is TimeLimitReached
-        self.outcome = Outcome(
-            error=self._time_error() if late else self._error("cancelled", "it was abandoned", False)
-        )
+        self.outcome = Outcome(error=self._late()) if late else self._cancelled("it was abandoned")
         self._done(self)
 
     def _tick(self, watchdog: Watchdog, left: float, counted: float) -> None:
@@ -220,4 +231,12 @@ class Attempt:
             self.interrupt(TimeLimitReached, watchdog)
             return
         pause = min(left, GLANCE) if self.interactive else left
-        self._alarm = watchdog.after(pause, lambda: self._tick(watchdog, left, pause))
+        with self._lock:
+            if not self._ended and not self._interrupt:
+                self._set_alarm(watchdog.after(pause, lambda: self._tick(watchdog, left, pause)))
+
+    def _set_alarm(self, alarm: Alarm | None) -> None:
+        """Only one alarm at a time: an old one would keep the whole run in memory until it is due."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = alarm

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from stepwell.engine.run import Run
 
 
+KEPT = 25
+"""Of a step's attempts so many are kept from the beginning, and so many from the end."""
+
+
 class Attempts:
     """Tries a step until it succeeds or may not be tried again."""
 
@@ -28,20 +32,21 @@ class Attempts:
         if record.status is StepStatus.RUNNING:
             record = self._crashed(node, record)
         elif record.tries and record.error:
-            await self._pause(node, scope, record, record.error)
+            await self.pause(node, scope, record, record.error)
         while True:
             outcome = await self._one(node, scope, record)
             record = self._records[record.path]
             if outcome.stop is not None:
-                self._records.write(record, status=StepStatus.COMPLETED, completed_at=self._run.now())
+                self._run.mark_stopped(record.path, outcome.stop, StepStatus.COMPLETED)
                 raise outcome.stop
             if outcome.error is None:
                 return outcome
             record = self._failed(record, outcome.error)
-            self._raise_if_interrupted(scope, record, outcome.error)
-            await self._pause(node, scope, record, outcome.error)
+            if outcome.interrupted and (reason := scope.halt):
+                self._interrupted(record, reason)
+            await self.pause(node, scope, record, outcome.error)
 
-    def retry_pause(self, node: Node, scope: Scope, record: StepRecord, error: Error) -> float | None:
+    def _retry_pause(self, node: Node, scope: Scope, record: StepRecord, error: Error) -> float | None:
         """Seconds until a failed step may be tried again; None if it may not."""
         plan = node.retry
         if plan is None or not error.retryable or scope.halt:
@@ -83,15 +88,15 @@ class Attempts:
         )
 
     def _failed(self, record: StepRecord, error: Error) -> StepRecord:
-        last = replace(record.history[-1], completed_at=self._run.now(), error=error)
-        return self._records.write(record, status=StepStatus.PENDING, error=error, history=(*record.history[:-1], last))
+        last = replace(record.history[-1], completed_at=self._run.now(), error=replace(error, traceback=None))
+        history = shortened((*record.history[:-1], last))
+        return self._records.write(record, status=StepStatus.PENDING, error=error, history=history)
 
-    def _raise_if_interrupted(self, scope: Scope, record: StepRecord, error: Error) -> None:
+    def _interrupted(self, record: StepRecord, reason: str) -> None:
         """An attempt that was interrupted because its scope was halted used up no try."""
-        if error.code == "cancelled" and (reason := scope.halt):
-            error_kept = None if reason == DRAINED else error
-            self._records.write(record, tries=record.tries - 1, error=error_kept)
-            raise Halted(reason)
+        error = None if reason == DRAINED else record.error
+        self._records.write(record, tries=record.tries - 1, error=error)
+        raise Halted(reason)
 
     def _crashed(self, node: Node, record: StepRecord) -> StepRecord:
         """The worker died during the last attempt: count it apart from retries, or fail if it may run only once."""
@@ -103,14 +108,19 @@ class Attempts:
             raise StepFailed(error)
         return replace(record, tries=record.tries - 1)
 
-    async def _pause(self, node: Node, scope: Scope, record: StepRecord, error: Error) -> None:
+    async def pause(self, node: Node, scope: Scope, record: StepRecord, error: Error) -> None:
         """Wait for what is left of the pause before the next retry; raises `StepFailed` if there is to be none."""
-        pause = self.retry_pause(node, scope, record, error)
+        pause = self._retry_pause(node, scope, record, error)
         if pause is None:
             raise StepFailed(error)
-        since = record.history[-1].completed_at or self._run.now()
-        left = max(0.0, since + pause - self._run.now())
+        failed_at = record.history[-1].completed_at if record.history else record.completed_at
+        left = max(0.0, (failed_at or self._run.now()) + pause - self._run.now())
         if scope.deadline is not None and self._run.elapsed() + left >= scope.deadline:
             raise StepFailed(error)
         await self._run.sleep(left, scope)
         self._run.go_on(scope, record)
+
+
+def shortened(history: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    """The first attempts and the last ones, so that a record with many retries stays small."""
+    return history if len(history) <= 2 * KEPT else (*history[:KEPT], *history[-KEPT:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from stepwell.engine.journal import Journal
 from stepwell.engine.workfolder import Files, WorkFolder
 from stepwell.secrets import Masker
-from stepwell.values import encode
+from stepwell.values import decode, encode
 
 log = logging.getLogger("stepwell.task")
 
@@ -68,13 +69,14 @@ class StepContext:
         changes = {
             "progress_percent": percent,
             "stage": stage,
-            "message": None if message is None else self.mask(message),
+            "message": message,
             "filename": filename,
             "current_bytes": current_bytes,
             "total_bytes": total_bytes,
             **self._pace(current_bytes, total_bytes),
         }
-        self._journal.progress({key: value for key, value in changes.items() if value is not None})
+        given = {key: value for key, value in changes.items() if value is not None}
+        self._journal.progress(decode(self.encode(given, "the progress")))
 
     def line(self, level: int, message: str) -> None:
         """Add a log line to the task's events."""
@@ -91,6 +93,11 @@ class StepContext:
     def cancel(self) -> None:
         """Tell the action that it should stop."""
         self.cancelled = True
+
+    @property
+    def touches_files(self) -> bool:
+        """Whether files are to be restored, kept or removed."""
+        return self._folder.in_use
 
     def restore_files(self) -> None:
         """Bring the files of `needs_files` back."""
@@ -126,10 +133,22 @@ class TaskLogger(logging.LoggerAdapter[logging.Logger]):
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Log to the task's events at every level, and to the process's own log as it is configured."""
-        text = str(msg) % args if args else str(msg)
+        text = self._context.mask(_formatted(level, msg, args, kwargs.pop("exc_info", None)))
         self._context.line(level, text)
-        super().log(level, "%s", self._context.mask(text), **kwargs)
+        super().log(level, "%s", text, **kwargs)
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         """Add task and step to what the process's own log is given."""
         return msg, {**kwargs, "extra": {**(self.extra or {}), **kwargs.get("extra", {})}}
+
+
+def _formatted(level: int, msg: object, args: tuple[object, ...], exc_info: Any) -> str:
+    """The line as `logging` would format it; what cannot be formatted is shown as it is, and fails nothing."""
+    found = sys.exc_info() if exc_info is True else exc_info
+    if isinstance(found, BaseException):
+        found = (type(found), found, found.__traceback__)
+    record = logging.LogRecord("", level, "", 0, msg, args, found or None)
+    try:
+        return logging.Formatter().format(record)
+    except (TypeError, ValueError, KeyError):
+        return f"{msg} {args}"

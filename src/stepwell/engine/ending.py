@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from stepwell.engine.outcomes import Halted, StepFailed
 from stepwell.engine.scope import DRAINED, Derived
 from stepwell.engine.steps import Steps
-from stepwell.errors import ExpressionError, Fail, Stop
+from stepwell.errors import ExpressionError, Fail, NotFound, Stop
 from stepwell.lifecycle import TASK_RETRY_BACKOFF, TASK_RETRY_DELAY, TASK_RETRY_MAX_DELAY, pause_before
 from stepwell.plan import Block
 from stepwell.task import Error, Status
@@ -48,15 +48,24 @@ async def main(run: Run, steps: Steps) -> Ending:
 async def _steps(run: Run, steps: Steps) -> Ending:
     try:
         await steps.block(run.plan.steps, run.root)
-        return Ending(Status.COMPLETED, outputs=_outputs(run))
     except Stop as stop:
-        return _stopped(run, stop)
+        if stop.status == Status.CANCELLED:
+            error = Error("stopped", stop.message, retryable=False) if stop.message else None
+            return Ending(Status.CANCELLED, error=error)
     except StepFailed as failure:
         return _failed(run, failure.error)
     except Halted as halted:
         return HANDED_BACK if halted.reason == DRAINED else Ending(Status.CANCELLED)
-    except (ExpressionError, Fail) as error:
-        return Ending(Status.FAILED, error=Error("expression", f"outputs: {error}", retryable=False))
+    return _completed(run)
+
+
+def _completed(run: Run) -> Ending:
+    try:
+        outputs = run.plan.outputs(run.names.at(run.root, "outputs", run.now()))
+        return Ending(Status.COMPLETED, outputs=run.names.encode(outputs, "the outputs"))
+    except (ExpressionError, Fail, NotFound) as error:
+        message = run.names.masker.mask_text(f"outputs: {error}")
+        return Ending(Status.FAILED, error=Error("expression", message, retryable=False))
 
 
 async def _afterwards(run: Run, steps: Steps, ending: Ending) -> Ending:
@@ -75,16 +84,6 @@ async def _aside(
     run: Run, steps: Steps, block: Block | None, path: str, position: str, error: Error | None
 ) -> Error | None:
     return await steps.aside(block, path, position, run.root, error) if block is not None else None
-
-
-def _outputs(run: Run) -> str:
-    return run.names.encode(run.plan.outputs(run.names.at(run.root, "outputs", run.now())), "the outputs")
-
-
-def _stopped(run: Run, stop: Stop) -> Ending:
-    if stop.status == Status.CANCELLED:
-        return Ending(Status.CANCELLED, error=Error("stopped", stop.message, retryable=False) if stop.message else None)
-    return Ending(Status.COMPLETED, outputs=_outputs(run))
 
 
 def _failed(run: Run, error: Error) -> Ending:

@@ -7,14 +7,15 @@ import secrets
 import threading
 from collections.abc import Callable
 
-from stepwell.engine.attempt import Abandoned
+from pydantic import ValidationError
+
 from stepwell.engine.leases import Leases
 from stepwell.engine.means import Means
 from stepwell.engine.run import Run
-from stepwell.errors import Unavailable
+from stepwell.errors import ExpressionError, Fail, NotFound, SettingsError, Unavailable
 from stepwell.plan import compile_definition
 from stepwell.ports import Claim, Commit
-from stepwell.task import FORMAT, Task
+from stepwell.task import Error, Status, Task
 
 log = logging.getLogger(__name__)
 
@@ -39,19 +40,15 @@ class Engine:
         to its time limit: then this call returns only when that code does.
         """
         try:
-            claim = self._claim(task_id)
+            claim = self._means.store.claim(task_id, secrets.token_hex(16), self._means.worker)
+            run = None if claim is None else self._begun(claim, done)
         except Unavailable as error:  # a sweeper rings again
-            log.warning("task %s was not claimed: %s", task_id, error)
-            claim = None
-        if claim is None:
+            log.warning("task %s was not begun: %s", task_id, error)
+            run = None
+        if run is None:
             done(None)
-            return
-        run = Run(self._means, claim, compile_definition(claim.definition_text), self._after(task_id, done))
-        self._begin(task_id, claim.token, run)
-        try:
+        else:
             run.drive()
-        except Abandoned:
-            log.warning("task %s: code that had not yielded to its time limit has returned", task_id)
 
     def cancel(self, task_id: str) -> None:
         """Tell the run of a task in this process, if there is one, that a cancel was requested."""
@@ -71,29 +68,36 @@ class Engine:
                 run.drain(interrupt=True)
             return self._idle.wait_for(lambda: not self._runs, timeout=5)
 
-    def _claim(self, task_id: str) -> Claim | None:
-        store = self._means.store
-        claim = store.claim(task_id, secrets.token_hex(16), self._means.worker)
-        if claim is None or claim.task.format == FORMAT:
-            return claim
-        log.warning(
-            "task %s has record format %d, this version knows %d: handed back", task_id, claim.task.format, FORMAT
-        )
-        store.release(task_id, claim.token, Commit())
-        return None
-
-    def _begin(self, task_id: str, token: str, run: Run) -> None:
+    def _begun(self, claim: Claim, done: Done) -> Run | None:
+        """The run of a claimed task; None if it was handed back, or failed before it could begin."""
+        store, task_id, token = self._means.store, claim.task.task_id, claim.token
+        if self._draining:
+            store.release(task_id, token, Commit())
+            return None
+        try:
+            plan = compile_definition(claim.definition_text)
+            run = Run(self._means, claim, plan, self._after(task_id, token, done))
+        except (ValidationError, ExpressionError) as error:  # made by a version that knows more than this one
+            log.warning("task %s is handed back, its definition is not understood: %s", task_id, error)
+            store.release(task_id, token, Commit())
+            return None
+        except (SettingsError, Fail, NotFound) as error:  # its variables or secrets cannot be read here
+            failure = Error("invalid", str(error), retryable=False)
+            store.finish(task_id, token, Commit(), Status.FAILED, None, failure)
+            return None
         with self._idle:
             self._runs[task_id] = run
             if self._draining:
                 run.drain()
         self._leases.hold(task_id, token, run)
+        return run
 
-    def _after(self, task_id: str, done: Done) -> Done:
+    def _after(self, task_id: str, token: str, done: Done) -> Done:
         def over(task: Task | None) -> None:
-            self._leases.drop(task_id)
+            self._leases.drop(task_id, token)
             with self._idle:
-                self._runs.pop(task_id, None)
+                if (run := self._runs.get(task_id)) and run.claim.token == token:
+                    del self._runs[task_id]
                 self._idle.notify_all()
             done(task)
 

@@ -9,7 +9,7 @@ from stepwell.engine.attempts import Attempts
 from stepwell.engine.outcomes import StepFailed, failing_step
 from stepwell.engine.scope import Scope
 from stepwell.plan import Block, Node
-from stepwell.task import StepRecord, StepStatus
+from stepwell.task import Error, StepRecord, StepStatus
 from stepwell.values import decode, encode
 
 if TYPE_CHECKING:
@@ -23,22 +23,36 @@ class Groups:
         self._run, self._records, self._attempts, self._block = run, run.records, attempts, block
 
     async def run(self, node: Node, scope: Scope, record: StepRecord) -> tuple[Scope, str]:
-        """The inner scope and the JSON text of the output. A retry goes on from what failed inside."""
+        """The inner scope and the JSON text of the output. A retry goes on from what failed inside.
+
+        A group that a lost worker left running goes on within the same try; one that was left in the pause before
+        a retry waits for the rest of it.
+        """
+        resumed = record.status is StepStatus.RUNNING
+        if not resumed and record.tries and record.error:
+            await self._before_retry(node, scope, record, record.error)
         while True:
-            started_at = record.started_at or self._run.now()
             record = self._records.write(
-                record, status=StepStatus.RUNNING, started_at=started_at, tries=record.tries + 1
+                self._records[record.path],
+                status=StepStatus.RUNNING,
+                started_at=record.started_at or self._run.now(),
+                tries=record.tries + (not resumed),
+                error=None,
+                completed_at=None,
             )
             try:
                 return await self._once(node, scope, record)
             except StepFailed as failure:
-                record = self._records[record.path]
-                pause = self._attempts.retry_pause(node, scope, record, failure.error)
-                if pause is None:
-                    raise
-            await self._run.sleep(pause, scope)
-            self._run.go_on(scope, record)
-            self._records.begin_again(f"{record.path}/")
+                error, now = failure.error, self._run.now()
+            record = self._records.write(
+                self._records[record.path], status=StepStatus.PENDING, error=error, completed_at=now
+            )
+            resumed = False
+            await self._before_retry(node, scope, record, error)
+
+    async def _before_retry(self, node: Node, scope: Scope, record: StepRecord, error: Error) -> None:
+        await self._attempts.pause(node, scope, record, error)
+        self._records.begin_again(f"{record.path}/")
 
     async def _once(self, node: Node, scope: Scope, record: StepRecord) -> tuple[Scope, str]:
         with failing_step(node, record.path, "timeout"):

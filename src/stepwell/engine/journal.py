@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from stepwell.engine.threads import Threads
 from stepwell.engine.watchdog import Watchdog
 from stepwell.errors import StepwellError
 from stepwell.ports import Commit
@@ -25,10 +26,10 @@ MAX_LINE = 8_192
 
 
 class Journal:
-    """Gathers log lines and progress of one run; `write` is called on the watchdog's thread."""
+    """Gathers log lines and progress of one run; `write` is called on a thread of its own, for it may take long."""
 
-    def __init__(self, write: Callable[[Commit], object], watchdog: Watchdog) -> None:
-        self._write, self._watchdog = write, watchdog
+    def __init__(self, write: Callable[[Commit], object], watchdog: Watchdog, threads: Threads) -> None:
+        self._write, self._watchdog, self._threads = write, watchdog, threads
         self._lock, self._writing = threading.Lock(), threading.Lock()
         self._events: list[NewEvent] = []
         self._progress: dict[str, Any] = {}
@@ -65,7 +66,7 @@ class Journal:
     def _arm(self) -> None:
         if not self._armed:
             self._armed = True
-            self._watchdog.after(PAUSE, self._flush)
+            self._watchdog.after(PAUSE, lambda: self._threads.run(self._flush))
 
     def _taken(self) -> tuple[tuple[NewEvent, ...], Mapping[str, Any] | None]:
         with self._lock:

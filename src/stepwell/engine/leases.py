@@ -26,12 +26,12 @@ class Holder(Protocol):
 
 
 class Leases:
-    """The claims of this process. Its daemon thread lives while there are any."""
+    """The claims of this process, renewed by a daemon thread that starts with the first."""
 
     def __init__(self, store: TaskStore, lease_seconds: float) -> None:
         self._store, self._pause = store, lease_seconds * RENEW_AFTER
         self._held: dict[str, tuple[str, Holder]] = {}
-        self._changed = threading.Condition()
+        self._changed = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def hold(self, task_id: str, token: str, holder: Holder) -> None:
@@ -42,14 +42,11 @@ class Leases:
                 self._thread = threading.Thread(target=self._keep, name="stepwell-leases", daemon=True)
                 self._thread.start()
 
-    def drop(self, task_id: str) -> None:
-        """The claim has ended."""
+    def drop(self, task_id: str, token: str) -> None:
+        """This claim has ended."""
         with self._changed:
-            self._held.pop(task_id, None)
-
-    def holder(self, task_id: str) -> Holder | None:
-        """The run that holds a task's claim in this process."""
-        return self._held.get(task_id, (None, None))[1]
+            if self._held.get(task_id, ("", None))[0] == token:
+                del self._held[task_id]
 
     def renew(self) -> None:
         """Renew every claim once, and tell the runs what the store says of them."""
@@ -72,4 +69,7 @@ class Leases:
     def _keep(self) -> None:
         pause = threading.Event()
         while not pause.wait(self._pause):
-            self.renew()
+            try:
+                self.renew()
+            except Exception:  # the thread must live on: without it every task of this process would be lost
+                log.exception("leases were not renewed")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from stepwell.engine.fibers import Mailbox
 from stepwell.engine.outcomes import Halted, StepFailed, failing_step, graver
 from stepwell.engine.scope import FAILED, Scope
-from stepwell.errors import StepwellError
+from stepwell.errors import StepwellError, Stop
 from stepwell.plan import ForeachPlan, Node, UntilPlan
 from stepwell.task import Error, StepRecord, StepStatus
 from stepwell.values import encode
@@ -32,7 +32,13 @@ class Items:
     wanted: int
     running: int = 0
     completed: int = 0
+    failed: int = 0
     failures: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    def tolerates(self) -> bool:
+        """Count one more failed item; whether that many may fail."""
+        self.failed += 1
+        return self.failed <= self.allowed
 
     @property
     def has_room(self) -> bool:
@@ -48,10 +54,11 @@ class Loops:
 
     async def each(self, node: Node, plan: ForeachPlan, scope: Scope, record: StepRecord) -> None:
         """Run the step for each item, `max_parallel` at once; the output is the list of theirs, in item order."""
+        record = self._records.write(record, status=StepStatus.RUNNING, started_at=record.started_at or self._run.now())
         with failing_step(node, record.path, "foreach"):
             items = _items(plan, self._run.names.of(node, scope, record, "foreach"))
-        now, count = record.started_at or self._run.now(), len(items.values)
-        record = self._records.write(record, status=StepStatus.RUNNING, started_at=now, inputs=encode({"items": count}))
+        count = len(items.values)
+        record = self._records.write(record, inputs=encode({"items": count}))
         await self._all(node, plan.name, Scope(None, record.path, record.position, scope), record, items)
         texts = [self._run.names.text(self._records.part(node, record, index)) for index in range(count)]
         self._records.write(
@@ -88,8 +95,7 @@ class Loops:
             while waiting and items.has_room and not around.halt:
                 index, item = waiting.popleft()
                 inner = Scope(None, around.path, around.position, around, {name: item, "index": index})
-                tolerant = len(items.failures) < items.allowed
-                mailbox.expect(index, self._run.spawn(self._part(node, inner, record, index, tolerant)))
+                mailbox.expect(index, self._run.spawn(self._part(node, inner, record, index, items.tolerates)))
                 items.running += 1
             if not items.running:
                 break
@@ -106,28 +112,33 @@ class Loops:
             raise Halted(around.halt or FAILED)
 
     def _count(self, items: Items, index: int, ended: StepRecord) -> None:
-        """Note how an item ended. Raises `StepFailed` for a failure that is one too many."""
+        """Note how an item ended."""
         if ended.error is None:
             items.completed += 1
-            return
-        items.failures[index] = {"index": index, "item": items.values[index], "error": ended.error.as_json()}
-        if len(items.failures) > items.allowed:
-            raise StepFailed(ended.error)
+        else:
+            items.failures[index] = {"index": index, "item": items.values[index], "error": ended.error.as_json()}
 
     async def _part(
-        self, node: Node, scope: Scope, whole: StepRecord, index: int, tolerant: bool = False
+        self, node: Node, scope: Scope, whole: StepRecord, index: int, tolerates: Callable[[], bool] = lambda: False
     ) -> StepRecord:
-        """Run one item or round; its record, once it has ended."""
+        """Run one item or round; its record, once it has ended. `tolerates` counts its failure, if it fails."""
         record = self._records.part(node, whole, index)
+        if record.ended and record.error is not None:
+            tolerates()
         if not record.ended:
             try:
                 await self._once(node, scope, record)
             except StepFailed as failure:
-                self._run.fail(record.path, failure.error, tolerant and not self._run.out_of_time(scope))
+                tolerated = tolerates() and not self._run.out_of_time(scope)
+                self._run.fail(record.path, failure.error, tolerated)
             except Halted as halted:
                 self._run.mark_halted(record.path, halted)
                 raise
+            except Stop as stop:
+                self._run.mark_stopped(record.path, stop)
+                raise
         record = self._records[record.path]
+        self._run.raise_stop(record)
         if record.error is not None and not record.tolerated:
             raise StepFailed(record.error)
         return record

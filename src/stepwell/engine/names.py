@@ -9,13 +9,16 @@ from typing import Any
 
 from stepwell.engine.scope import Derived, Scope
 from stepwell.plan import Node
-from stepwell.ports import Claim, TaskStore
+from stepwell.ports import Claim
 from stepwell.secrets import Masker, SecretSource
 from stepwell.task import Apart, StepRecord, Stored, Task
 from stepwell.values import APART_SIZE, decode, encode
 
-MakeNames = Callable[[Claim, Mapping[str, StepRecord], Callable[[], float]], "Names"]
-"""Makes the names of a claimed task from its records by path and the store's time."""
+Fetch = Callable[[str], str]
+"""Reads the JSON text of a value that is stored apart, by its key (see `TaskStore.value`)."""
+
+MakeNames = Callable[[Claim, Mapping[str, StepRecord], Callable[[], float], Fetch], "Names"]
+"""Makes the names of a claimed task from its records by path, the store's time, and what reads large values."""
 
 
 class SecretsView(Mapping[str, str]):
@@ -44,7 +47,7 @@ class Names:
 
     task: Task
     records: Mapping[str, StepRecord]
-    store: TaskStore
+    fetch: Fetch
     source: SecretSource
     masker: Masker
     variables: Mapping[str, Any]
@@ -89,7 +92,7 @@ class Names:
     def text(self, record: StepRecord) -> str:
         """The JSON text of a record's output, read back if it is stored apart."""
         if isinstance(record.output, Apart):
-            return self.store.value(self.task.task_id, f"output:{record.path}")
+            return self.fetch(f"output:{record.path}")
         return record.output or "null"
 
     def read(self, record: StepRecord) -> object:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -10,7 +14,7 @@ from typing import Any, TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from stepwell.engine.attempt import Abandoned, Attempt, Outcome, TimeLimit
+from stepwell.engine.attempt import Attempt, Outcome, TimeLimit
 from stepwell.engine.clock import Message
 from stepwell.engine.context import StepContext
 from stepwell.engine.ending import Ending, main
@@ -23,13 +27,15 @@ from stepwell.engine.records import Records
 from stepwell.engine.scope import CANCELLED, DRAINED, Scope
 from stepwell.engine.steps import Steps
 from stepwell.engine.workfolder import WorkFolder
-from stepwell.errors import ClaimLost, TaskCancelled, Unavailable
+from stepwell.errors import ClaimLost, Stop, TaskCancelled, Unavailable
 from stepwell.plan import Node, Plan
 from stepwell.ports import Claim, Commit
 from stepwell.task import Error, Status, StepRecord, StepStatus, Task
 from stepwell.values import MAX_SIZE
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -42,6 +48,10 @@ class Flight:
     promise: Promise[Outcome]
 
 
+class Abandoned(BaseException):
+    """Raised in a thread that was stuck in user code until its attempt was given up: another drives the run now."""
+
+
 class Run:
     """One task between claim and finish. One thread drives it at a time; `cancel`, `drain` and `lose` come from any.
 
@@ -52,18 +62,20 @@ class Run:
     def __init__(self, means: Means, claim: Claim, plan: Plan, done: Callable[[Task | None], None]) -> None:
         self.means, self.claim, self.plan = means, claim, plan
         self.records = Records(claim.steps)
-        self.names = means.names(claim, self.records.by_path, self.now)
+        self.names = means.names(claim, self.records.by_path, self.now, self._fetch)
         self.root = Scope(plan.steps, "", "0", deadline=means.clock.elapsed() + claim.task.timeout - claim.task.ran_for)
         self.undoing = False
         self._done = done
         self._fibers, self._steps = Fibers(), Steps(self)
         self._inbox: SimpleQueue[Message] = SimpleQueue()
         self._slots, self._pauses = Slots(plan.workflow.max_parallel), Pauses(self.elapsed)
-        self._announced: list[Flight] = []
+        self._announced: deque[Flight] = deque()
         self._flying: dict[Attempt, Flight] = {}
+        self._baton = threading.Lock()
         self._here: Attempt | None = None
+        self._hurry = False
         self._ahead = claim.now - means.clock.elapsed()
-        self._journal = Journal(self._flush, means.watchdog)
+        self._journal = Journal(self._flush, means.watchdog, means.threads)
         self._main = self._fibers.spawn(main(self, self._steps))
         if claim.task.cancel_requested:
             self.root.halt_here = CANCELLED
@@ -72,15 +84,18 @@ class Run:
 
     def drive(self) -> None:
         """Go on until the task has ended, waits, or is handed back; calls `done` with the task, or None if the claim
-        was lost. Raises `Abandoned` if this thread was stuck in user code and another drives now."""
+        was lost. Returns also when this thread was stuck in user code, and another drives now."""
+        task = None
         try:
             task = self._turns()
         except Abandoned:
-            raise
-        except (ClaimLost, Unavailable):  # another holds the task, or will once the lease is over
-            self._interrupt(lambda _: True)
-            task = None
+            log.warning("task %s: code that had not yielded to its time limit has returned", self.task_id)
+            return
+        except (ClaimLost, Unavailable) as error:  # another holds the task, or will once the lease is over
+            log.warning("task %s is not ours any more: %s", self.task_id, error)
+            self._interrupt()
         except BaseException:  # a defect of ours: once the lease is over the task is taken over, and the crash counted
+            self._interrupt()
             self._done(None)
             raise
         self._done(task)
@@ -93,26 +108,27 @@ class Run:
             self._commit()
             here = self._start()
             if here is not None:
-                here.call()
+                with self._holding(here):
+                    here.call()
             self._receive()
 
     def cancel(self) -> None:
         """A cancel was requested: announce nothing more, and interrupt what runs."""
-        self._inbox.put(lambda: self._halt_all(CANCELLED))
         self.root.halt_here = self.root.halt_here or CANCELLED
-        self._interrupt(lambda flight: flight.scope.halt == CANCELLED)
+        self._inbox.put(lambda: self._halt_all(CANCELLED))
+        self._interrupt_cancelled()
 
     def drain(self, interrupt: bool = False) -> None:
         """Start nothing more and hand the task back when what runs has ended (or now, with `interrupt`)."""
+        self.root.halt_here = DRAINED
         self._inbox.put(lambda: self._halt_all(DRAINED))
         if interrupt:
-            self.root.halt_here = DRAINED
-            self._interrupt(lambda _: True)
+            self._interrupt()
 
     def lose(self) -> None:
         """The claim is not ours any more."""
         self._inbox.put(self._lost)
-        self._interrupt(lambda _: True)
+        self._interrupt()
 
     def _advance(self) -> None:
         """Let fibers go on until each waits for an attempt, a pause, or a slot that is not free."""
@@ -132,38 +148,49 @@ class Run:
 
     def _refused(self) -> None:
         """A cancel was requested before the commit: what it announced was not written, so it must not start."""
-        announced, self._announced = self._announced, []
         self._halt_all(CANCELLED)
-        for flight in announced:
+        while self._announced:
+            flight = self._announced.popleft()
             self.records.withdraw(flight.before)
             flight.promise.break_(Halted(CANCELLED))
-        self._interrupt(lambda flight: flight.scope.halt == CANCELLED)
+        self._interrupt_cancelled()
 
     def _start(self) -> Attempt | None:
-        """Start what was announced; a single synchronous action with nothing beside it is left to the caller's
-        thread."""
-        announced, self._announced = self._announced, []
-        for flight in announced:
+        """Start what was announced; a single synchronous action with nothing beside it is left to this thread."""
+        alone = len(self._flying) + len(self._announced) == 1 and not self._pauses
+        here = None
+        while self._announced:
+            flight = self._announced.popleft()
             self._flying[flight.attempt] = flight
-        alone = len(self._flying) == 1 and not self._pauses
-        for flight in announced:
-            attempt = flight.attempt
-            if not attempt.prepare():
-                continue
-            attempt.watch(self.means.watchdog)
-            if attempt.is_async:
-                attempt.start()
-            elif alone:
-                self._here = attempt
-            else:
-                self.means.threads.run(lambda attempt=attempt: _call(attempt))  # type: ignore[misc]
-            if flight.scope.halt == CANCELLED:
-                attempt.interrupt(TaskCancelled, self.means.watchdog)
-        return self._here
+            if self._begin(flight.attempt, alone):
+                here = flight.attempt
+            if self._hurry or flight.scope.halt == CANCELLED:
+                flight.attempt.interrupt(TaskCancelled, self.means.watchdog)
+        return here
+
+    def _begin(self, attempt: Attempt, alone: bool) -> bool:
+        """Start an attempt; True if this thread is to call it."""
+        attempt.watch(self.means.watchdog)
+        with self._holding(attempt):
+            ready = attempt.prepare()
+        if ready and attempt.is_async:
+            attempt.start()
+        elif ready and not alone:
+            self.means.threads.run(attempt.call)
+        return ready and alone and not attempt.is_async
+
+    @contextmanager
+    def _holding(self, attempt: Attempt) -> Iterator[None]:
+        """Inside, this thread may be stuck in user code. If the attempt is given up, the baton goes to another."""
+        self._here = attempt
+        yield
+        with self._baton:
+            if self._here is not attempt:
+                raise Abandoned
+            self._here = None
 
     def _receive(self) -> None:
         """Wait for an attempt to end, a pause to be over, or word from outside; then take all that came."""
-        self._here = None
         if self._fibers.ready:
             return
         message = self.means.clock.receive(self._inbox, self._pauses.next_end)
@@ -214,8 +241,9 @@ class Run:
         self._slots.give_back()
 
     def sleep(self, seconds: float, scope: Scope) -> Promise[None]:
-        """A pause, which ends early when its scope is halted."""
-        return self._pauses.begin(seconds, scope)
+        """A pause, which ends early when its scope is halted or its time is over."""
+        left = seconds if scope.deadline is None else min(seconds, scope.deadline - self.elapsed())
+        return self._pauses.begin(left, scope)
 
     def halt(self, scope: Scope, reason: str) -> None:
         """Let no further step start in this scope, and end the pauses in it."""
@@ -247,11 +275,23 @@ class Run:
         if halted.reason != DRAINED and not record.ended and record.started_at is not None:
             self.records.write(record, status=StepStatus.CANCELLED, completed_at=self.now())
 
+    def mark_stopped(self, path: str, stop: Stop, status: StepStatus = StepStatus.CANCELLED) -> None:
+        """Write that a step stopped the task, or that what is around it was ended by that."""
+        record = self.records[path]
+        if not record.ended:
+            stopped = {"status": stop.status, "message": stop.message}
+            self.records.write(record, status=status, stopped=stopped, completed_at=self.now())
+
+    def raise_stop(self, record: StepRecord) -> None:
+        """Raise the `Stop` of a step that stopped the task, also in a later run of it."""
+        if record.stopped is not None:
+            raise Stop(record.stopped["message"], status=record.stopped["status"])
+
     def bounded(self, text: str, node: Node, path: str) -> str:
         """The JSON text of a composed output, unless it is too large."""
         if len(text) <= MAX_SIZE:
             return text
-        message = f"the output is {len(text):,} bytes of JSON, more than {MAX_SIZE:,}: shape it with `output`"
+        message = f"the output is {len(text):,} characters of JSON, more than {MAX_SIZE:,}: shape it with `output`"
         raise StepFailed(Error("too_large", message, node.step.id, path, retryable=False))
 
     def perform(
@@ -290,19 +330,27 @@ class Run:
     def _ended(self, attempt: Attempt) -> None:
         """Called by the thread in which an attempt ended, or was given up."""
         self._inbox.put(lambda: self._flying.pop(attempt).promise.keep(attempt.outcome))
-        if attempt.abandoned and attempt is self._here:  # this run's driver is stuck in it: another thread takes over
-            self._here = None
+        with self._baton:
+            stuck = attempt.abandoned and attempt is self._here
+            if stuck:
+                self._here = None
+        if stuck:
             self.means.threads.run(self.drive)
 
     def _halt_all(self, reason: str) -> None:
-        self.halt(self.root, reason)
         if reason == DRAINED:
             self.root.halt_here = DRAINED
-            self.halt(self.root, DRAINED)
+        self.halt(self.root, reason)
 
-    def _interrupt(self, which: Callable[[Flight], bool]) -> None:
+    def _interrupt(self) -> None:
+        """Interrupt all that runs, and all that is about to."""
+        self._hurry = True
         for flight in list(self._flying.values()):
-            if which(flight):
+            flight.attempt.interrupt(TaskCancelled, self.means.watchdog)
+
+    def _interrupt_cancelled(self) -> None:
+        for flight in list(self._flying.values()):
+            if flight.scope.halt == CANCELLED:
                 flight.attempt.interrupt(TaskCancelled, self.means.watchdog)
 
     def _lost(self) -> None:
@@ -311,6 +359,9 @@ class Run:
     def _taken(self) -> Commit:
         events, progress = self._journal.take()
         return Commit(self.records.take(), events, progress, self.undoing)
+
+    def _fetch(self, key: str) -> str:
+        return self._stored(lambda: self.means.store.value(self.task_id, key))
 
     def _flush(self, commit: Commit) -> None:
         self.means.store.commit(self.task_id, self.claim.token, commit)
@@ -327,10 +378,3 @@ class Run:
                 reraise=True,
             )
             return again(write)
-
-
-def _call(attempt: Attempt) -> None:
-    try:
-        attempt.call()
-    except Abandoned:
-        return

@@ -60,7 +60,7 @@ class Steps:
             raise Halted(scope.halt or FAILED)
 
     async def aside(self, block: Block, path: str, position: str, scope: Scope, error: Error | None) -> Error | None:
-        """Run a block like `on_failure`; a failure in it is recorded and answered, and changes nothing else."""
+        """Run a block like `on_failure`; a failure in it is recorded and answered, a stop ends only this block."""
         names = {"error": error.as_json()} if error else {}
         deadline = self._run.elapsed() + self._run.claim.task.timeout
         inner = Scope(block, path, position, scope, names, deadline=deadline, detached=True)
@@ -68,6 +68,8 @@ class Steps:
             await self.block(block, inner)
         except StepFailed as failure:
             return failure.error
+        except Stop:
+            return None
         return None
 
     async def _step(self, node: Node, scope: Scope) -> None:
@@ -81,6 +83,9 @@ class Steps:
                 self._run.fail(record.path, failure.error, tolerated)
             except Halted as halted:
                 self._run.mark_halted(record.path, halted)
+                raise
+            except Stop as stop:
+                self._run.mark_stopped(record.path, stop)
                 raise
         await self._react(node, scope, self._records[record.path])
 
@@ -128,7 +133,11 @@ class Steps:
             return self._run.names.encode(node.output(names), f"the output of {record.path}")
 
     async def _react(self, node: Node, scope: Scope, record: StepRecord) -> None:
-        """After a failure: run `on_failure` (or what a crash left of it), and raise unless it is tolerated."""
+        """After a failure: run `on_failure` (or what a crash left of it), and raise unless it is tolerated.
+
+        A step that stopped the task, or that was cancelled, does so again when the task is resumed.
+        """
+        self._run.raise_stop(record)
         if record.status is StepStatus.CANCELLED:
             raise Halted(scope.halt or FAILED)
         if record.status is not StepStatus.FAILED or record.error is None:

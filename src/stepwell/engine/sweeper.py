@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 SHARE = 0.2
 """The share of a lease between two rounds."""
 
+LONGEST = 0.8
+"""Seconds between two rounds at most, so that a task wakes at most one second late."""
+
 PURGE_EVERY = 600.0
 """Seconds between two looks for tasks and files whose time to be kept is over."""
 
@@ -62,10 +65,9 @@ class Sweeper:
 
     def sweep(self) -> None:
         """One round."""
-        now = time.monotonic()
-        gap, self._last = now - self._last, now
-        store = self._store
+        store, gap = self._store, time.monotonic() - self._last
         found = [*store.reap(grace=gap > self._lease), *store.wake()]
+        self._last = time.monotonic()  # only now: while the store was away nobody could renew a lease either
         found += store.queued(older_than=0.0 if self._first else FORGOTTEN)
         self._first = False
         for task in found:
@@ -81,7 +83,10 @@ class Sweeper:
             except Unavailable as error:
                 log.warning("the store does not answer: %s", error)
                 due = None
-            pause = self._lease * SHARE * random.uniform(0.8, 1.2)
+            except Exception:  # the thread must live on: without it nothing is taken over, woken or removed
+                log.exception("a sweep failed")
+                due = None
+            pause = min(self._lease * SHARE, LONGEST) * random.uniform(0.8, 1.2)
             pause = pause if due is None else min(pause, max(due, 0.01))
 
     def _expire(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import logging
 import signal
 import sys
 import threading
@@ -12,6 +13,8 @@ from functools import cache
 from queue import SimpleQueue
 
 from stepwell.errors import Interrupted
+
+log = logging.getLogger(__name__)
 
 DEBUGGERS = ("pdb", "bdb", "_pydevd_bundle", "pydevd")
 """Modules whose frames on a thread's stack show that a person is looking at it."""
@@ -48,8 +51,17 @@ class Threads:
 def shared_loop() -> asyncio.AbstractEventLoop:
     """The event loop on which every async action of this process runs; its daemon thread starts with the first use."""
     loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="stepwell-loop", daemon=True).start()
+    threading.Thread(target=_run_for_ever, args=(loop,), name="stepwell-loop", daemon=True).start()
     return loop
+
+
+def _run_for_ever(loop: asyncio.AbstractEventLoop) -> None:
+    """A `sys.exit()` in some task of an action ends `run_forever`, and must not end all other actions with it."""
+    while True:
+        try:
+            loop.run_forever()
+        except BaseException:
+            log.exception("an async action tried to end the process")
 
 
 def raise_in(thread: int, error: type[Interrupted]) -> None:
@@ -61,6 +73,11 @@ def raise_in(thread: int, error: type[Interrupted]) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
     if sys.platform != "win32" and thread == threading.main_thread().ident:
         signal.pthread_kill(thread, signal.SIGURG)
+
+
+def forget_raised() -> None:
+    """Take back what `raise_in` raised into this thread and has not arrived yet."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(threading.get_ident()), None)
 
 
 def is_debugged(thread: int) -> bool:

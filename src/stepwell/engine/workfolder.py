@@ -39,6 +39,11 @@ class WorkFolder:
             self._path = Path(tempfile.mkdtemp(prefix=f"stepwell-{os.getpid()}-{_HOST}-"))
         return self._path
 
+    @property
+    def in_use(self) -> bool:
+        """Whether there is anything to restore, keep or remove."""
+        return bool(self._restore or self._keep or self._path)
+
     def restore(self) -> None:
         """Bring the files of earlier steps back to the same paths. Raises `Fail` if two have the same path."""
         placed: set[str] = set()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from stepwell.task import Task
@@ -11,13 +12,12 @@ from stepwell.task import Task
 class SilentQueue:
     """A `Queue` without a pool: whoever submits a task goes on to run it in its own thread."""
 
-    def admit(self, count: int = 1) -> None:
+    @contextmanager
+    def room(self, count: int = 1) -> Iterator[SilentQueue]:  # noqa: ARG002 - nothing is bounded here
         """There is always room."""
+        yield self
 
-    def forgo(self, count: int = 1) -> None:
-        """Nothing was reserved."""
-
-    def ring(self, task: Task, admitted: bool = False) -> None:
+    def ring(self, task: Task) -> None:
         """The caller runs it."""
 
     def remove(self, task_id: str) -> None:
