@@ -22,12 +22,35 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import accumulate, islice
+
+MAX_WORD = 200
+"""Characters of a word for which what was meant is looked for."""
+
+MAX_KNOWN = 1_000
+MAX_COMPARED = 1_000_000
+"""So many known words, and pairs of characters, are compared at most."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """` (did you mean 'fetch'?)` for the nearest known word, or an empty string."""
-    near = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    if len(word) > MAX_WORD:
+        return ""
+    near = get_close_matches(word, _comparable(word, known), n=1, cutoff=0.6)
+    return f" (did you mean {short(near[0])!r}?)" if near else ""
+
+
+def short(text: str, length: int = 100) -> str:
+    """The beginning of a text, without lone surrogates, so that it can be sent."""
+    text = text[: length + 1].encode(errors="replace").decode()
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _comparable(word: str, known: Iterable[str]) -> list[str]:
+    """The first known words, as many as may be compared."""
+    words = [name for name in islice(known, MAX_KNOWN) if len(name) <= MAX_WORD]
+    pairs = accumulate(len(word) * len(name) for name in words)
+    return [name for name, compared in zip(words, pairs, strict=True) if compared <= MAX_COMPARED]
 
 
 @dataclass(frozen=True)
@@ -95,7 +118,7 @@ class NotFound(StepwellError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str] = ()) -> None:
         self.kind, self.name = kind, name
-        super().__init__(f"unknown {kind} {name!r}{did_you_mean(name, known)}")
+        super().__init__(f"unknown {kind} {short(name)!r}{did_you_mean(name, known)}")
 
 
 class Conflict(StepwellError):

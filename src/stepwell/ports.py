@@ -237,6 +237,9 @@ class Context(Protocol):
     def cancelled(self) -> bool:
         """Whether the action should stop: its task was cancelled or its time is over."""
 
+    def mask(self, text: str) -> str:
+        """The text without secrets."""
+
     def progress(
         self,
         *,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -26,6 +27,8 @@ SHORTEST_PART = 8
 """Single lines of a secret, and secrets inside a longer base64 text, are masked from this length on."""
 
 SHORTEST_KEY = 32
+
+_log = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*')
 """A string or a number of JSON; what stands between them is punctuation and `true`, `false`, `null`."""
@@ -36,6 +39,7 @@ class SecretSource:
 
     def __init__(self, environ: Mapping[str, str], listed: Collection[str], folder: Path | None = None) -> None:
         self._environ, self._listed, self._folder = environ, frozenset(listed), folder
+        self._unreadable: set[str] = set()
 
     def get(self, name: str) -> str:
         """The value, read anew each time. Raises `NotFound` that names the remedy, `SettingsError` for a bad file."""
@@ -56,8 +60,19 @@ class SecretSource:
         return sorted(found | (self._listed & self._environ.keys()))
 
     def values(self) -> Iterator[str]:
-        """The values of all `names`, for a `Masker`."""
-        return map(self.get, self.names())
+        """The values of all `names` that can be read, for a `Masker`; the others are logged, each once."""
+        for name in self.names():
+            try:
+                yield self.get(name)
+            except SettingsError as error:
+                self._warn(name, error)
+            except NotFound:  # its file was removed just now
+                continue
+
+    def _warn(self, name: str, error: SettingsError) -> None:
+        if name not in self._unreadable:
+            self._unreadable.add(name)
+            _log.warning("%s; it is not masked", error)
 
     def _file(self, name: str) -> Path | None:
         if self._folder is None or not _NAME.fullmatch(name):

@@ -10,7 +10,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -22,11 +21,14 @@ from pydantic import (
     ValidationError,
 )
 
-from stepwell.errors import SettingsError
+from stepwell.errors import DefinitionError, SettingsError, short
 from stepwell.values import seconds
 
 NEAR = 0.85
 """How much alike (0 to 1, by difflib) a name must be to count as one of ours misspelt."""
+
+LONGEST = 100
+"""Characters of a name that may be one of ours misspelt."""
 
 _log = logging.getLogger(__name__)
 
@@ -198,7 +200,11 @@ class _Source:
     def misspelt(self) -> Iterator[tuple[str, str]]:
         """Names that are nearly ours, each with ours."""
         for name in self.values:
-            if name not in NAMES and (near := get_close_matches(name.upper(), NAMES, n=1, cutoff=NEAR)):
+            if (
+                name not in NAMES
+                and len(name) <= LONGEST
+                and (near := get_close_matches(name.upper(), NAMES, n=1, cutoff=NEAR))
+            ):
                 yield name, near[0]
 
 
@@ -219,27 +225,45 @@ def _config_file(folder: Path, *sources: _Source) -> Iterator[_Source]:
         return
     name = named_by.values["CONFIG_FILE"]
     try:
-        content = yaml.safe_load((folder / name).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        content = _read_yaml(folder / name, name)
+    except (OSError, ValueError) as error:
         raise SettingsError(f"CONFIG_FILE={name} (from {named_by.name}) cannot be read: {error}") from error
     if not isinstance(content, dict | None):
         raise SettingsError(f"CONFIG_FILE={name} (from {named_by.name}) must hold `name: value` lines")
-    yield _Source(name, dict(_joined("", content or {})))
+    values: dict[str, Any] = {}
+    spellings: dict[str, str] = {}
+    for spelling, value in _joined("", content or {}):
+        setting = spelling.replace(".", "_").upper()
+        first = spellings.setdefault(setting, spelling)
+        if setting in NAMES and first != spelling:
+            raise SettingsError(f"{name} sets {setting} twice, as {first} and as {spelling}: remove one")
+        values[setting] = value
+    yield _Source(name, values)
 
 
-def _joined(prefix: str, values: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
-    """`redis: {url: …}` as `REDIS_URL`."""
+def _read_yaml(file: Path, name: str) -> object:
+    """The data of the file. Raises `ValueError` with every problem and its place, without the lines: they may hold a password."""
+    from stepwell.strict_yaml import parse  # most have no such file
+
+    try:
+        return parse(file.read_bytes(), name).data
+    except DefinitionError as error:
+        places = (f"{found.file}:{found.line}:{found.column}: {found.message}" for found in error.problems)
+        raise ValueError("\n".join(places)) from None
+
+
+def _joined(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every value with the dotted path of its keys: `redis.url` for `redis: {url: …}`."""
     for key, value in values.items():
-        name = f"{prefix}{key}".upper()
         if isinstance(value, dict):
-            yield from _joined(f"{name}_", value)
+            yield from _joined(f"{prefix}{key}.", value)
         else:
-            yield name, value
+            yield f"{prefix}{key}", value
 
 
 def _explained(found: Mapping[str, _Source], place: tuple[str | int, ...], reason: str) -> str:
     name = str(place[0])
     field, source = Settings.model_fields[name], found[name.upper()]
-    value = f"={source.values[name.upper()]}" if field.repr else ""
+    value = f"={short(str(source.values[name.upper()]))}" if field.repr else ""
     reason = reason.removeprefix("Value error, ")
     return f"{name.upper()}{value} (from {source.name}) is wrong: {reason}. {field.description}"

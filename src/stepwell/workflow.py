@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from stepwell.errors import did_you_mean
-from stepwell.values import seconds
+from stepwell.errors import did_you_mean, short
+from stepwell.values import seconds, shown
 
 RESERVED_IDS = frozenset({"tasks", "queue", "workers", "schedules", "validate"})
 """Workflow ids that the HTTP API needs for itself."""
@@ -52,11 +51,11 @@ def priority_level(value: str | int, scale: int = 4) -> int:
     names = {**PRIORITIES, "critical": PRIORITIES["urgent"]}
     if isinstance(value, str) and value in names:
         return names[value]
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if isinstance(text, str) and text in {str(number) for number in range(greatest + 1)}:
-        return int(text) * 4 // (greatest + 1)
-    hint = did_you_mean(value, names) if isinstance(value, str) else ""
-    raise ValueError(f"{value!r} is no priority{hint}: write {', '.join(names)} or a number from 0 to {greatest}")
+    numbers: dict[str | int, int] = {text: n for n in range(greatest + 1) for text in (n, str(n))}
+    if isinstance(value, str | int) and not isinstance(value, bool) and value in numbers:
+        return numbers[value] * 4 // (greatest + 1)
+    told, hint = (repr(short(value)), did_you_mean(value, names)) if isinstance(value, str) else (shown(value), "")
+    raise ValueError(f"{told} is no priority{hint}: write {', '.join(names)} or a number from 0 to {greatest}")
 
 
 def has_expression(value: object) -> bool:
@@ -74,7 +73,7 @@ def _checked_percentage(value: str | int) -> str | int:
     if isinstance(value, str) and not has_expression(value):
         number = float(value.removesuffix("%")) if value.endswith("%") else -1.0
         if not 0 <= number <= 100:
-            raise ValueError(f"{value!r} is neither a number nor a percentage like 5%")
+            raise ValueError(f"{short(value)!r} is neither a number nor a percentage like 5%")
     return value
 
 
@@ -158,12 +157,6 @@ class Partial(Model):
     any: int = Field(ge=1, description="How many of them must have ended.")
     of: list[Identifier] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _enough(self) -> Self:
-        if self.any > len(self.of):
-            raise ValueError(f"any is {self.any}, but of names only {len(self.of)} steps")
-        return self
-
 
 class Case(Model):
     """One case of a `switch`; the one without `if` is the default."""
@@ -208,7 +201,7 @@ class Step(Model):
     on_failure: list[Step] | None = Field(None, min_length=1, description="Steps to run when it has finally failed.")
     on_crash: Literal["retry", "fail"] = Field("retry", description="What to do if the worker died while it ran.")
     files: list[str] | None = Field(None, description="Globs in the work folder to keep.")
-    needs_files: list[Identifier] | None = Field(None, description="Steps whose files are restored before this one.")
+    needs_files: list[Identifier] | None = Field(None, description="Steps, or variables of type file, whose files are put into the work folder before this one.")
     secrets: list[str] | None = Field(None, description="The secrets it may read.")
 
     @property
@@ -272,13 +265,3 @@ class Workflow(Model):
         ):
             if inner is not None:
                 yield (key,), inner
-
-    def walk(self) -> Iterator[tuple[tuple[str | int, ...], Step]]:
-        """Every step at any depth with its place in the file, outer before inner."""
-        todo = deque(self.blocks)
-        while todo:
-            place, block = todo.popleft()
-            for number, step in enumerate(block):
-                here = (*place, number)
-                yield here, step
-                todo.extend(((*here, *inner), steps) for inner, steps in step.blocks)

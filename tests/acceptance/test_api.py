@@ -47,8 +47,7 @@ PROGRESS_FIELDS = {
 FAILING = """
 max_retries: 0
 steps:
-  - id: first
-    run: echo first >> "$OLDPWD/ran.log" || true
+  - {id: first, output: 1}
   - id: break_
     uses: fail
     with: {message: it is broken, code: broken}

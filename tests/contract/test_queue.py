@@ -156,6 +156,7 @@ def test_a_run_that_raises_stops_nothing_else(make: Make, runs: Runs, error: Bas
 
 
 def test_what_waits_when_it_closes_is_left(make: Make, runs: Runs) -> None:
+    before = set(threading.enumerate())
     queue = occupied(make, runs)
     for name in ("a", "first"):
         queue.ring(queued(name))
@@ -165,9 +166,8 @@ def test_what_waits_when_it_closes_is_left(make: Make, runs: Runs) -> None:
     with pytest.raises(QueueFull, match="stopping"), queue.room():
         pass
     runs.held["first"].set()
-    for thread in threading.enumerate():
-        if thread.name == "stepwell-inline":
-            thread.join(PATIENCE)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(PATIENCE)
     assert runs.started.empty()
 
 

@@ -15,6 +15,7 @@ import pytest
 
 import stepwell.actions  # noqa: F401 - promises the built-in actions
 from stepwell.registry import actions
+from stepwell.secrets import Masker
 
 
 @dataclass
@@ -33,6 +34,9 @@ class ActionContext:
     secrets: Mapping[str, str] = field(default_factory=dict)
     cancelled: bool = False
     reports: list[dict[str, Any]] = field(default_factory=list)
+
+    def mask(self, text: str) -> str:
+        return Masker(self.secrets.values()).mask_text(text)
 
     def progress(
         self,

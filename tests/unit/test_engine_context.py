@@ -151,3 +151,37 @@ def test_a_task_whose_format_is_newer_is_handed_back(harness: Harness) -> None:
     entry.task = replace(entry.task, format=99)
     assert harness.once(created.task_id) is None
     assert harness.store.get(created.task_id).status is Status.QUEUED
+
+
+def test_progress_that_is_not_json_fails_only_the_step(harness: Harness) -> None:
+    def work(context: Context) -> None:
+        context.progress(stage=object())  # type: ignore[arg-type]
+
+    use("work", work)
+    task = harness.run("steps: [{id: a, uses: work, on_error: continue}, {id: b, output: 1}]")
+    assert harness.statuses(task) == {"a": "failed", "b": "completed"}
+
+
+def test_progress_and_tracebacks_in_the_log_are_masked(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, secrets={"TOKEN": "s3cr3t-value"})
+
+    def work(token: str, context: Context) -> None:
+        context.progress(stage=f"with {token}", filename=token)
+        try:
+            raise ValueError(token)
+        except ValueError:
+            context.logger.exception("failed with %s", token)
+        context.logger.info("%(a)s is %(b)d", {"a": token, "b": 1})
+        context.logger.info("wrong %d", "format")
+
+    use("work", work)
+    text = "{secrets: [TOKEN], steps: [{id: a, uses: work, with: {token: '${{ secrets.TOKEN }}'}}]}"
+    task = harness.run(text)
+    assert task.status is Status.COMPLETED
+    assert task.progress is not None
+    assert (task.progress["stage"], task.progress["filename"]) == ("with ***", "***")
+    first, second, third = harness.logs(task)
+    assert first.startswith("failed with ***\nTraceback")
+    assert "ValueError: ***" in first
+    assert second == "*** is 1"
+    assert "wrong" in third

@@ -11,6 +11,7 @@ import pytest
 from tests.unit.engine_harness import PATIENCE, Harness, use
 
 from stepwell.errors import Fail
+from stepwell.lifecycle import to_reset
 from stepwell.task import Status, Task
 
 
@@ -379,3 +380,90 @@ def test_retries_do_not_outlive_the_tasks_time(harness: Harness) -> None:
     use("flaky", flaky)
     task = harness.run("steps: [{id: a, uses: flaky, retry: {max_retries: 9, delay: 1d, max_delay: 1d}}]", timeout=3600)
     assert (task.status, flaky.calls) == (Status.FAILED, 1)
+
+
+@pytest.mark.parametrize("swallow", [True, False])
+def test_code_that_catches_its_interrupt_frees_the_thread(timed: Harness, swallow: bool) -> None:
+    def stubborn() -> str:
+        try:
+            while True:
+                pass
+        except BaseException as error:
+            if swallow:
+                return "I will not go"
+            raise RuntimeError("wrapped") from error
+
+    use("stubborn", stubborn)
+    task = timed.run("steps: [{id: a, uses: stubborn, timeout: 50ms}, {id: b, output: 1}]", timeout=60)
+    assert task.status == ("completed" if swallow else "failed")
+
+
+def test_until_does_not_outlive_the_tasks_time(harness: Harness) -> None:
+    task = harness.run("steps: [{id: a, output: 1, until: false, every: 1h}]", timeout=60)
+    assert (task.error and task.error.code) == "timeout"
+    assert task.ran_for < 600
+
+
+def test_a_stop_in_finally_ends_only_that(harness: Harness) -> None:
+    task = harness.run("{steps: [{output: 1}], finally: [{id: s, uses: stop}, {id: never, uses: stop}]}")
+    assert task.status is Status.COMPLETED
+    assert "finally/never" not in harness.steps(task)
+
+
+def test_outputs_that_fail_after_a_stop_fail_the_task(harness: Harness) -> None:
+    task = harness.run("{steps: [{uses: stop}, {id: b, output: {x: 1}}], outputs: {x: '${{ steps.b.output.x }}'}}")
+    assert (task.status, task.error and task.error.code) == (Status.FAILED, "expression")
+
+
+def test_a_hand_retry_goes_on_from_the_item_that_was_one_too_many(harness: Harness) -> None:
+    calls: list[int] = []
+
+    def work(item: int) -> int:
+        calls.append(item)
+        if item in (1, 3) and calls.count(item) == 1:
+            raise Fail(f"item {item}")
+        return item
+
+    use("work", work)
+    task = harness.run(
+        "steps: [{id: e, foreach: {in: 'range(5)', max_failed: 1}, uses: work, with: {item: '${{ item }}'}}]"
+    )
+    assert task.status is Status.FAILED
+    harness.store.retry(task.task_id, to_reset(harness.store.steps(task.task_id).items))
+    again = harness.finish(task.task_id)
+    assert again.status is Status.COMPLETED
+    assert harness.output(again, "e") == [0, None, 2, 3, 4]  # the first failure stays tolerated
+    assert calls == [0, 1, 2, 3, 3, 4]
+
+
+def test_many_attempts_keep_a_record_small(harness: Harness) -> None:
+    use("flaky", Flaky(300))
+    task = harness.run("steps: [{id: a, uses: flaky, retry: {max_retries: 300, delay: 1ms, max_delay: 1ms}}]")
+    record = harness.steps(task)["a"]
+    assert record.attempts == 301
+    assert [attempt.number for attempt in record.history] == [*range(1, 26), *range(276, 302)]
+
+
+def test_a_remote_wish_to_wait_is_bounded(harness: Harness) -> None:
+    use("flaky", Flaky(1, retry_after=1e9))
+    task = harness.run("steps: [{id: a, uses: flaky, retry: 1}]")
+    first, second = harness.steps(task)["a"].history
+    assert second.started_at - (first.completed_at or 0) < 7200
+
+
+def test_an_action_that_ends_the_loop_ends_no_other(harness: Harness) -> None:
+    async def ends_the_loop() -> None:
+        async def leave() -> None:
+            raise SystemExit(1)
+
+        task = asyncio.create_task(leave())
+        await asyncio.wait([task])
+
+    async def fine() -> int:
+        await asyncio.sleep(0)
+        return 1
+
+    use("ends_the_loop", ends_the_loop)
+    use("fine", fine)
+    harness.run("steps: [{id: a, uses: ends_the_loop, on_error: continue}]")
+    assert harness.output(harness.run("steps: [{id: b, uses: fine}]"), "b") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -224,6 +225,21 @@ def test_files_travel_to_later_steps(harness: Harness) -> None:
         """
     )
     assert harness.outputs(task) == {"names": ["d/a.txt"], "text": "hi"}
+
+
+def test_uploads_are_restored_by_the_name_of_their_variable(harness: Harness, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    upload = {**harness.files.put(tmp_path / "rows.csv"), "name": "uploads/rows.csv"}
+    task = harness.run(
+        """
+        variables: {data: {type: file}, more: {type: list, items: file}}
+        steps:
+          - {id: rows, uses: csv.parse, with: {path: rows.csv}, needs_files: [data, more]}
+        """,
+        data=upload,
+        more=[],
+    )
+    assert harness.output(task, "rows") == [{"a": "1", "b": "2"}]
 
 
 def test_files_of_equal_names_are_refused(harness: Harness) -> None:

@@ -13,6 +13,7 @@ from tests.unit.engine_harness import EXTRA, PATIENCE, Crash, Harness, use
 
 from stepwell.errors import ClaimLost, Conflict, Fail, TaskCancelled
 from stepwell.ports import Commit
+from stepwell.registry import Action
 from stepwell.task import Status, StepRecord, Task
 from stepwell.values import decode
 
@@ -342,3 +343,81 @@ def test_writes_with_a_stale_token_are_refused(harness: Harness) -> None:
     with pytest.raises(ClaimLost):
         harness.store.commit(created.task_id, "first", Commit())
     assert EXTRA == {}
+
+
+# -- what a crash must not make the engine forget ---------------------------------------------------------------------
+
+STOPPING = """
+steps:
+  - id: group
+    steps: [{id: s, uses: stop, with: {status: %s, message: enough}}]
+  - {id: after, uses: log, with: {message: after}}
+finally: [{id: z, uses: log, with: {message: z}}]
+"""
+
+
+@pytest.mark.parametrize("status", ["completed", "cancelled"])
+@pytest.mark.parametrize("crash_at", [1, 2, 3])
+def test_a_stop_is_remembered(harness: Harness, status: str, crash_at: int) -> None:
+    created = harness.create(STOPPING % status)
+    harness.store.crash_at = crash_at
+    task = _run_through_the_crash(harness, created, Counter())
+    assert task.status == status
+    assert harness.statuses(task) == {"group": "cancelled", "group/s": "completed", "finally/z": "completed"}
+
+
+def test_a_crash_uses_up_no_retry_of_a_group(harness: Harness) -> None:
+    calls: list[str] = []
+
+    def flaky() -> None:
+        calls.append("call")
+        if len(calls) < 3:
+            raise Fail("again")
+
+    use("flaky", flaky)
+    created = harness.create("steps: [{id: g, retry: {max_retries: 1, delay: 1s}, steps: [{id: a, uses: flaky}]}]")
+    harness.store.crash_at, harness.store.before = 2, True  # in the first try, before its failure is written
+    with pytest.raises(Crash):
+        harness.once(created.task_id)
+    task = harness.resume_after_crash(created.task_id)
+    assert (task.status, len(calls)) == (Status.COMPLETED, 3)
+
+
+def test_a_draining_engine_begins_nothing(harness: Harness, calls: Counter[str]) -> None:
+    created = harness.create("steps: [{id: a, uses: count, with: {name: a}}]")
+    assert harness.engine.drain(0)
+    assert harness.once(created.task_id) is None
+    assert harness.store.get(created.task_id).status is Status.QUEUED
+    assert calls == Counter()
+
+
+def test_a_definition_of_a_newer_version_is_handed_back(harness: Harness) -> None:
+    created = harness.create("steps: [{output: 1}]")
+    entry = harness.store._entries[created.task_id]
+    harness.store._definitions[entry.task.definition] = '{"steps": [{"teleport": "home"}]}'
+    assert harness.once(created.task_id) is None
+    assert harness.store.get(created.task_id).status is Status.QUEUED
+
+
+def test_a_cancel_while_a_module_is_imported_ends_the_task(timed: Harness) -> None:
+    importing, release = threading.Event(), threading.Event()
+
+    def slow_to_import() -> Action:
+        importing.set()
+        release.wait(PATIENCE)
+        return Action("slow", print)
+
+    timed.resolve_slowly("slow", slow_to_import)
+    created = timed.create("steps: [{id: a, uses: slow}]", timeout=600)
+    over: SimpleQueue[Task | None] = SimpleQueue()
+    driver = threading.Thread(target=timed.engine.run, args=(created.task_id, over.put), daemon=True)
+    driver.start()
+    assert importing.wait(PATIENCE)
+    timed.store.cancel(created.task_id, force=True)
+    timed.engine.cancel(created.task_id)
+    task = over.get(timeout=PATIENCE)
+    assert task is not None
+    assert task.status is Status.CANCELLED
+    release.set()
+    driver.join(PATIENCE)
+    assert not driver.is_alive()

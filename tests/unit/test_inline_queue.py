@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from queue import SimpleQueue
 
 import pytest
@@ -20,41 +21,57 @@ PATIENCE = 20.0
 Done = Callable[[Task | None], None]
 
 
+class OneRun:
+    """A run whose end is told by the test with `over`, and whose thread returns with `leave`."""
+
+    def __init__(self, done: Done) -> None:
+        self.over, self._left = done, threading.Event()
+
+    def stay(self) -> None:
+        assert self._left.wait(PATIENCE)
+
+    def leave(self) -> None:
+        self._left.set()
+
+
 class ByHand:
-    """Runs whose ends are called by the test: `done` is queued when a run starts, `leave` lets its thread return."""
+    """Runs that go as the test wants."""
 
     def __init__(self) -> None:
-        self.done: SimpleQueue[Done] = SimpleQueue()
-        self.leave: SimpleQueue[None] = SimpleQueue()
+        self.begun: SimpleQueue[OneRun] = SimpleQueue()
 
     def __call__(self, task_id: str, done: Done) -> None:
-        self.done.put(done)
-        self.leave.get(timeout=PATIENCE)
+        run = OneRun(done)
+        self.begun.put(run)
+        run.stay()
 
-    def next(self) -> Done:
-        return self.done.get(timeout=PATIENCE)
+    def next(self) -> OneRun:
+        """The next run that begins."""
+        return self.begun.get(timeout=PATIENCE)
+
+
+def end_of(queue: InlineQueue, task_id: str) -> Future[Task | None]:
+    future = queue.ended(task_id)
+    assert future is not None
+    return future
 
 
 def test_a_stuck_thread_does_not_end_the_next_run_of_its_task() -> None:
     runs, task = ByHand(), queued("a")
-    queue = InlineQueue(runs, 2, 0)
+    queue = InlineQueue(runs, 2, 1)
     queue.ring(task)
-    over = runs.next()
-    over(task)  # it was taken over, the thread is stuck
+    stuck = runs.next()
+    stuck.over(None)  # another thread has ended this run
     queue.ring(task)
-    second_over = runs.next()
-    second = queue.ended("a")
-    assert second is not None
-    over(None)
-    runs.leave.put(None)  # one of the two threads returns
+    second = runs.next()
+    end = end_of(queue, "a")
     queue.ring(queued("b"))
-    third_over = runs.next()
-    assert not second.done()
-    second_over(task)
-    assert second.result(PATIENCE) is task
-    third_over(None)
-    for _ in range(2):
-        runs.leave.put(None)
+    stuck.leave()
+    runs.next().leave()  # the thread that was stuck has come back to the pool
+    assert not end.done()
+    second.over(task)
+    assert end.result(PATIENCE) is task
+    second.leave()
     queue.close()
 
 
@@ -62,14 +79,14 @@ def test_a_stuck_thread_keeps_its_place() -> None:
     runs = ByHand()
     queue = InlineQueue(runs, 1, 0)
     queue.ring(queued("a"))
-    runs.next()(None)
+    stuck = runs.next()
+    stuck.over(None)
     assert queue.stats()["current_processing"] == 1
     with pytest.raises(QueueFull), queue.room():
         pass
-    runs.leave.put(None)
     queue.ring(queued("b"))
-    runs.next()(None)
-    runs.leave.put(None)
+    stuck.leave()
+    runs.next().leave()
     queue.close()
 
 
@@ -77,16 +94,13 @@ def test_a_run_that_goes_on_in_another_thread_keeps_its_place_until_it_is_over()
     runs, task = ByHand(), queued("a")
     queue = InlineQueue(runs, 1, 5)
     queue.ring(task)
-    over, future = runs.next(), queue.ended("a")
-    assert future is not None
-    runs.leave.put(None)
+    run, end = runs.next(), end_of(queue, "a")
     queue.ring(queued("b"))
-    assert not future.done()
-    assert runs.done.empty()
-    over(task)
-    assert future.result(PATIENCE) is task
-    runs.next()(None)
-    runs.leave.put(None)
+    run.leave()
+    assert runs.begun.empty()
+    run.over(task)
+    assert end.result(PATIENCE) is task
+    runs.next().leave()
     queue.close()
 
 
@@ -94,83 +108,70 @@ def test_a_task_that_is_rung_for_while_its_run_ends_has_a_second_end() -> None:
     runs, task = ByHand(), queued("a")
     queue = InlineQueue(runs, 1, 1)
     queue.ring(task)
-    over, first = runs.next(), queue.ended("a")
+    run, first = runs.next(), end_of(queue, "a")
     with queue.room() as room:
         room.ring(task)
     with pytest.raises(QueueFull), queue.room():
         pass
-    second = queue.ended("a")
-    assert first is not None
-    assert second is not None
-    over(task)
+    second = end_of(queue, "a")
+    run.over(task)
     assert (first.result(PATIENCE), second.done()) == (task, False)
-    runs.leave.put(None)
-    runs.next()(None)
-    runs.leave.put(None)
+    run.leave()
+    run = runs.next()
+    run.over(None)
+    run.leave()
     assert second.result(PATIENCE) is None
     assert queue.ended("a") is None
     queue.close()
 
 
-@pytest.mark.parametrize("end", [lambda queue: queue.remove("a"), InlineQueue.close])
-def test_those_who_wait_for_what_will_not_run_are_told(end: Callable[[InlineQueue], None]) -> None:
+@pytest.mark.parametrize("forget", [lambda queue: queue.remove("a"), InlineQueue.close], ids=["remove", "close"])
+@pytest.mark.parametrize("running", ["a", "b"])
+def test_who_waits_for_what_will_not_run_is_told(forget: Callable[[InlineQueue], None], running: str) -> None:
     runs = ByHand()
     queue = InlineQueue(runs, 1, 5)
-    queue.ring(queued("first"))
-    over = runs.next()
+    queue.ring(queued(running))
+    run = runs.next()
     queue.ring(queued("a"))
-    waits = queue.ended("a")
-    assert waits is not None
-    end(queue)
-    assert waits.result(PATIENCE) is None
-    over(None)
-    runs.leave.put(None)
+    end = end_of(queue, "a")
+    forget(queue)
+    assert end.result(PATIENCE) is None
+    run.over(None)
+    run.leave()
     queue.close()
 
 
-def test_nobody_who_waits_can_cancel_the_wait_of_others() -> None:
-    queue = InlineQueue(lambda _, done: done(None), 1, 0)
-    runs = ByHand()
+def test_nobody_who_waits_for_a_run_can_cancel_the_wait_of_others() -> None:
+    runs, task = ByHand(), queued("a")
     queue = InlineQueue(runs, 1, 0)
-    queue.ring(queued("a"))
-    over, future = runs.next(), queue.ended("a")
-    assert future is not None
-    assert not future.cancel()
-    over(None)
-    assert future.result(PATIENCE) is None
-    runs.leave.put(None)
+    queue.ring(task)
+    run, end = runs.next(), end_of(queue, "a")
+    assert not end.cancel()
+    run.over(task)
+    assert end.result(PATIENCE) is task
+    run.leave()
     queue.close()
 
 
-def test_there_is_room_again_when_the_end_is_told() -> None:
-    """Who sends the next task right after the answer finds the place free."""
-    returns = threading.Event()
+def test_who_sends_a_task_right_after_the_end_of_another_finds_the_place_free() -> None:
+    begin, free = threading.Event(), SimpleQueue[bool]()
 
     def run(_: str, done: Done) -> None:
+        assert begin.wait(PATIENCE)
         done(None)
-        returns.wait(PATIENCE)
+
+    def send(_: Future[Task | None]) -> None:
+        try:
+            with queue.room():
+                free.put(True)
+        except QueueFull:
+            free.put(False)
 
     queue = InlineQueue(run, 1, 0)
-    over = threading.Event()
-    free: list[bool] = []
-
-    def send(_: object) -> None:
-        with queue.room():
-            free.append(True)
-        over.set()
-
-    with queue.room() as room:
-        gate = threading.Lock()
-        with gate:
-            room.ring(queued("a"))
-            future = queue.ended("a")
-        if future is not None:
-            future.add_done_callback(send)
-        else:
-            send(None)
-    assert over.wait(PATIENCE)
-    assert free == [True]
-    returns.set()
+    queue.ring(queued("a"))
+    end_of(queue, "a").add_done_callback(send)
+    begin.set()
+    assert free.get(timeout=PATIENCE)
     queue.close()
 
 
@@ -183,11 +184,10 @@ def test_a_run_that_breaks_is_logged_and_over(caplog: pytest.LogCaptureFixture) 
 
     queue = InlineQueue(run, 1, 0)
     queue.ring(queued("a"))
-    future = queue.ended("a")
-    assert future is not None
+    end = end_of(queue, "a")
     with caplog.at_level(logging.ERROR):
         begins.set()
-        assert future.result(PATIENCE) is None
+        assert end.result(PATIENCE) is None
     assert "the run of task a broke" in caplog.text
     queue.close()
 
@@ -222,7 +222,7 @@ class Chaos:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.queue = InlineQueue(self.run, CONCURRENCY, SIZE)
-        self.all_here = threading.Barrier(CONCURRENCY)
+        self.all_here = threading.Barrier(CONCURRENCY + 1)
 
     def run(self, task_id: str, done: Done) -> None:
         if task_id.startswith("last"):
@@ -261,11 +261,13 @@ class Chaos:
 
     def calm_down(self) -> None:
         """Return when every thread of the pool has come back from all that was rung for."""
-        lasts = [queued(f"last{number}", priority=-1) for number in range(CONCURRENCY)]
-        futures = [self.queue.ended(task.task_id) for task in lasts if self.queue.ring(task) is None]
-        for future in futures:
-            assert future is not None
-            future.result(PATIENCE)
+        names = [f"last{number}" for number in range(CONCURRENCY)]
+        for name in names:
+            self.queue.ring(queued(name, priority=-1))
+        ends = [end_of(self.queue, name) for name in names]
+        self.all_here.wait(PATIENCE)  # each thread is in one of the last runs
+        for end in ends:
+            end.result(PATIENCE)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -13,8 +13,8 @@ PACKAGE = ROOT / "src" / "stepwell"
 
 ROWS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("values", "ids"),
-    ("workflow", "task", "settings", "strict_yaml"),
+    ("values", "ids", "patterns", "strict_yaml"),
+    ("workflow", "task", "settings"),
     ("lifecycle", "graph", "expressions", "variables", "secrets", "ports", "registry"),
     ("plan",),
     ("loader", "actions", "stores", "queues"),

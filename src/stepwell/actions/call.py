@@ -48,7 +48,7 @@ def _import(name: str, folders: Sequence[Path]) -> ModuleType:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise _broken(name, error) from error
         raise _no_module(error.name, folders) from error
-    except Exception as error:  # what a user's module does when it is imported may fail in any way
+    except (Exception, SystemExit) as error:  # what a user's module does when it is imported may fail in any way
         raise _broken(name, error) from error
 
 
@@ -61,7 +61,7 @@ def _no_module(missing: str, folders: Sequence[Path]) -> Fail:
     return invalid(f"call: there is no module {missing!r}{hint}; searched {searched}{also}")
 
 
-def _broken(name: str, error: Exception) -> Fail:
+def _broken(name: str, error: BaseException) -> Fail:
     return invalid(f"call: the module {name!r} cannot be imported: {type(error).__name__}: {error}")
 
 

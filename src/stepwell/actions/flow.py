@@ -19,6 +19,9 @@ LEVELS = {
     "critical": logging.CRITICAL,
 }
 
+MAX_SLEEP = 3600.0
+"""Seconds."""
+
 
 @action("log")
 def log(context: Context, message: Any, level: str = "info") -> None:
@@ -44,7 +47,7 @@ def fail(message: str, code: str = "step_failed", retryable: bool = False) -> No
 
 @action("sleep")
 async def sleep(seconds: str | float) -> None:
-    """Pause for a number of seconds, or for `500ms`, `30s`, `5m`, `2h`, `1d`."""
+    """Pause for a number of seconds, or for `500ms`, `30s`, `5m`; at most for an hour."""
     import asyncio  # slow to import, and every file that logs imports this module
 
     await asyncio.sleep(_duration(seconds))
@@ -58,6 +61,10 @@ def stop(status: Literal["completed", "cancelled"] = "completed", message: str =
 
 def _duration(value: str | float) -> float:
     try:
-        return seconds(value)
+        duration = seconds(value)
     except ValueError as error:
         raise invalid(str(error)) from error
+    if duration > MAX_SLEEP:
+        message = f"{value!r} is longer than an hour, and a sleeping step holds its worker"
+        raise invalid(f"{message}: longer pauses come with `wait`, which this version does not have")
+    return duration

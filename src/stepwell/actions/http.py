@@ -6,6 +6,8 @@ import asyncio
 import json as jsonlib
 import re
 from collections.abc import Generator, Mapping, Sequence
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 from typing import Any, NoReturn
 
 import httpx
@@ -18,6 +20,16 @@ from stepwell.registry import action
 from stepwell.values import MAX_SIZE, encode, seconds
 
 METHOD = re.compile(r"[A-Za-z]+")
+CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([a-z0-9_.:-]{1,40})", re.IGNORECASE)
+CODECS = frozenset(
+    "ascii utf_8 utf_16 utf_16_le utf_16_be latin_1 big5 big5hkscs gb18030 gb2312 gbk hz shift_jis shift_jis_2004 "
+    "shift_jisx0213 cp932 euc_jp iso2022_jp euc_kr cp949 johab koi8_r koi8_u cp437 cp850 cp852 cp866 cp874 tis_620 "
+    "mac_roman mac_cyrillic cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 iso8859_2 iso8859_3 "
+    "iso8859_4 iso8859_5 iso8859_6 iso8859_7 iso8859_8 iso8859_9 iso8859_10 iso8859_11 iso8859_13 iso8859_14 "
+    "iso8859_15 iso8859_16".split()
+)
+"""Python's names of the charsets that a server may choose; others of its codecs, like punycode, take quadratic time."""
+
 STATUS = re.compile(r"[1-5](\d\d|[xX][xX])")
 
 
@@ -61,7 +73,7 @@ async def request(
             response, body = await _exchange(http, outgoing, _auth(auth), follow, what)
     text = _text(response, body)
     if not any(_matches(response.status_code, pattern) for pattern in expected):
-        raise status_failure(what, response, text)
+        raise status_failure(what, response, text, context.mask)
     value = _json(context, response, text, what)
     return {"status": response.status_code, "headers": dict(response.headers), "json": value, "text": text}
 
@@ -130,10 +142,10 @@ async def _exchange(
 
 
 def _text(response: httpx.Response, body: bytes) -> str:
-    try:
-        return body.decode(response.encoding or "utf-8", "replace")
-    except LookupError:  # Python's codecs that are no text encodings, like `hex`
-        return body.decode("utf-8", "replace")
+    named = CHARSET.search(response.headers.get("content-type", ""))
+    codec = normalize_encoding(named[1].lower()) if named else "utf_8"
+    codec = aliases.get(codec, codec)
+    return body.decode(codec if codec in CODECS else "utf_8", "replace")
 
 
 def _json(context: Context, response: httpx.Response, text: str, what: str) -> Any:

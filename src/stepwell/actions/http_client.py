@@ -14,6 +14,7 @@ from urllib.parse import quote, quote_plus
 
 import httpx
 
+from stepwell.actions.excerpt import Mask, beginning
 from stepwell.actions.paths import invalid
 from stepwell.errors import Fail
 
@@ -89,12 +90,13 @@ def as_failures(what: str) -> Iterator[None]:
         raise Fail(f"{what}: the body's compression is broken: {error}", code="http_body") from error
 
 
-def status_failure(what: str, response: httpx.Response, body: str) -> Fail:
-    """The failure for an answer with a status that was not expected."""
+def status_failure(what: str, response: httpx.Response, body: str, mask: Mask) -> Fail:
+    """The failure for an answer with a status that was not expected; it shows the beginning of the body."""
     status = response.status_code
+    excerpt = beginning(body, BODY_SHOWN, mask)
     message = f"{what} was answered {status} {response.reason_phrase}".rstrip()
     return Fail(
-        f"{message}: {body[:BODY_SHOWN]}" if body.strip() else message,
+        f"{message}: {excerpt}" if excerpt.strip() else message,
         code="http_status",
         retryable=status in RETRYABLE or status >= 500,
         status=status,

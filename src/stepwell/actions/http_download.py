@@ -10,6 +10,7 @@ from typing import IO, Any
 
 import httpx
 
+from stepwell.actions.excerpt import LONGEST_SECRET
 from stepwell.actions.http import header_texts, prepared, url_of
 from stepwell.actions.http_client import BODY_SHOWN, as_failures, client, shown, status_failure
 from stepwell.actions.paths import locate_inside
@@ -32,7 +33,8 @@ async def download(context: Context, url: str, path: str, headers: dict[str, Any
 
     The bytes are kept as the server sends them. Progress is reported in bytes. If the connection breaks, and the
     server offers ranges and says by `ETag` or `Last-Modified` that the file is the same, it goes on from there,
-    at most five times. Any status but 2xx fails as with `http.request`.
+    at most five times. A file that ends too early fails with the code `http_body`, any status but 2xx as with
+    `http.request`.
     """
     target = locate_inside(path, context.work_folder)
     http = await client()
@@ -53,6 +55,7 @@ class _Transfer:
 
     def __init__(self, context: Context, name: str, file: IO[bytes]) -> None:
         self._context, self._name, self._file = context, name, file
+        self.mask = context.mask
         self.size = 0
         self.total: int | None = None
         self.digest = hashlib.sha256()
@@ -94,17 +97,30 @@ class _Transfer:
         match = CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
         if match is None or int(match[1]) != self.size:
             raise Fail("the server sent another part of the file than was asked for", code="http_range")
+        if match[2] != "*":
+            self.total = int(match[2])
+
+    def check_whole(self) -> None:
+        """Raise if the answers ended before the whole file was there."""
+        if self.total is not None and self.size != self.total:
+            message = f"{self._name!r}: {self.size:,} bytes of {self.total:,} came: the answer ended there"
+            raise _Truncated(message, code="http_body")
+
+
+class _Truncated(Fail):
+    """An answer ended, but not the file."""
 
 
 async def _fetch(
     http: httpx.AsyncClient, url: httpx.URL, headers: Mapping[str, str], transfer: _Transfer, what: str
 ) -> None:
-    """Receive all of it, over as many connections as it takes."""
+    """Receive all of it, over as many connections as it takes and `MAX_RESUMES` allows."""
     for resume in range(MAX_RESUMES + 1):
         with as_failures(what):
             try:
                 await _receive(http, url, headers, transfer, what)
-            except httpx.TransportError:
+                transfer.check_whole()
+            except (httpx.TransportError, _Truncated):
                 if not transfer.range_headers or resume == MAX_RESUMES:
                     raise
             else:
@@ -123,7 +139,7 @@ async def _receive(
         if not response.is_success and not (
             ranges and response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE
         ):
-            raise status_failure(what, response, await _beginning(response))
+            raise status_failure(what, response, await _beginning(response), transfer.mask)
         transfer.begin(response, resumed=bool(ranges))
         async for chunk in response.aiter_raw():
             await transfer.add(chunk)
@@ -135,7 +151,7 @@ async def _beginning(response: httpx.Response) -> str:
     body = b""
     async for chunk in response.aiter_bytes():
         body += chunk
-        if len(body) > 4 * BODY_SHOWN:  # no character takes more bytes in UTF-8
+        if len(body) > 4 * (BODY_SHOWN + LONGEST_SECRET):  # no character takes more bytes in UTF-8
             break
     return body.decode("utf-8", "replace")
 

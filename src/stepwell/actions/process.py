@@ -1,6 +1,6 @@
 """What `run:` does: a script for a shell, or a program with its arguments, as a process group of its own.
 
-The process gets the environment of the worker, `env`, and these:
+The process gets the environment of the worker but for `WITHHELD`, `env`, and these:
 
 - `STEPWELL_OUTPUT`: a file it may write JSON to, which becomes `json` in the step's output
 - `STEPWELL_TASK_ID`, `STEPWELL_STEP`, `STEPWELL_ATTEMPT`, `STEPWELL_IDEMPOTENCY_KEY`: who runs it
@@ -29,6 +29,9 @@ from stepwell.values import encode
 
 MAX_VALUE = 100 * 1024
 """Longer values (in bytes) of the environment are passed as files: Linux allows 128 KiB for one."""
+
+WITHHELD = ("REDIS_URL", "DATABASE_URL", "FILES_URL", "SECRET_KEY")
+"""The settings that may hold passwords: a process is not given them, unless its `env` says so."""
 
 SHELLS = {"bash": ["-euo", "pipefail", "-c"], "sh": ["-eu", "-c"]}
 """How a shell is told to stop at the first error and to run a text; any other is only told `-c`."""
@@ -78,7 +81,7 @@ def run_process(
         prefix=".stepwell-", dir=context.work_folder.absolute(), ignore_cleanup_errors=True
     ) as folder:
         environment = _environment(env, context, Path(folder))
-        group = ProcessGroup(_arguments(command, shell, environment, cwd), environment, cwd)
+        group = ProcessGroup(_arguments(command, shell, environment, cwd), environment, cwd, context.mask)
         with _as_failure(command):
             exit_code = group.wait(context.logger.info, lambda: context.cancelled)
         if exit_code != 0:
@@ -113,7 +116,7 @@ def _found(program: str, cwd: Path) -> str:
 
 
 def _environment(env: Mapping[str, Any], context: Context, folder: Path) -> dict[str, str]:
-    environment = dict(os.environ)
+    environment = {name: text for name, text in os.environ.items() if name not in WITHHELD}
     for number, (name, value) in enumerate(env.items()):
         if not name or "=" in name or "\0" in name:
             raise invalid(f"env: {name!r} is not a name for an environment variable")

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from stepwell.actions.excerpt import Mask
 from stepwell.actions.process_output import LineLog, Stream
 from stepwell.errors import TaskCancelled
 
@@ -38,12 +39,12 @@ class ProcessGroup(threading.Thread):
     A process that should outlive the step has to leave the group (`setsid`).
     """
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
+    def __init__(self, command: Sequence[str], env: Mapping[str, str], cwd: Path, mask: Mask) -> None:
         super().__init__(name="stepwell-process", daemon=True)
         self._command, self._env, self._cwd = command, env, cwd
         self._lines: SimpleQueue[str | None] = SimpleQueue()
         log = LineLog(self._lines.put)
-        self.stdout, self.stderr = Stream(log), Stream(log)
+        self.stdout, self.stderr = Stream(log, mask), Stream(log, mask)
         self._should_end, self._over = threading.Event(), threading.Event()
         self._exit_code: int | None = None
         self._error: OSError | None = None

@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from stepwell.actions.excerpt import LONGEST_SECRET, Mask, beginning
+
 MAX_LINE = 8 * 1024
-"""Bytes of a line that are logged."""
+"""Characters of a line that are logged."""
+
+LINE_SEEN = 4 * (MAX_LINE + LONGEST_SECRET)
+"""Bytes of a line that are looked at: no character takes more than 4."""
 
 MAX_LINES = 10_000
 """Lines of a process, of both streams together, that are logged."""
 
 MAX_KEPT = 1024 * 1024
 """Bytes of stdout that are kept: half from its start, half from its end."""
+
+HALF_SEEN = MAX_KEPT // 2 + LONGEST_SECRET
+"""Bytes at each end of stdout that are looked at; up to twice as many are kept whole."""
 
 LAST_LINES = 10
 LAST_LINE_LENGTH = 300
@@ -41,10 +49,10 @@ class LineLog:
 
 
 class Stream:
-    """One output stream of a process: bytes come in as they are read, lines go to the log."""
+    """One output stream of a process: bytes come in as they are read, lines go to the log, without secrets."""
 
-    def __init__(self, log: LineLog) -> None:
-        self._log = log
+    def __init__(self, log: LineLog, mask: Mask) -> None:
+        self._log, self._mask = log, mask
         self._rest = b""
         self._head = bytearray()
         self._tail = bytearray()
@@ -55,7 +63,7 @@ class Stream:
         """Take the next bytes."""
         self._keep(chunk)
         *lines, rest = (self._rest + chunk).split(b"\n")
-        self._rest = rest[: MAX_LINE + 1]
+        self._rest = rest[:LINE_SEEN]
         for line in lines[-LAST_LINES:] if self._log.is_full else lines:
             self._emit(line)
 
@@ -68,15 +76,14 @@ class Stream:
     @property
     def is_cut(self) -> bool:
         """Whether more came than is kept."""
-        return self._size > MAX_KEPT
+        return self._size > 2 * HALF_SEEN
 
     def text(self) -> str:
         """What is kept, as text without newlines at its end; a note stands where bytes were left out."""
-        head, tail = bytes(self._head), bytes(self._tail)
         if not self.is_cut:
-            return (head + tail).decode("utf-8", "replace").rstrip("\r\n")
-        note = f"\n[… {self._size - MAX_KEPT:,} bytes left out …]\n"
-        return head.decode("utf-8", "replace") + note + tail.decode("utf-8", "replace").rstrip("\r\n")
+            return self._masked(self._head + self._tail).rstrip("\r\n")
+        head, tail = self._masked(self._head)[:-LONGEST_SECRET], self._masked(self._tail)[LONGEST_SECRET:]
+        return f"{head}\n[… {self._size - MAX_KEPT:,} bytes left out …]\n{tail}".rstrip("\r\n")
 
     def last_lines(self) -> str:
         """Its last lines, shortened, for an error message."""
@@ -84,13 +91,17 @@ class Stream:
 
     def _keep(self, chunk: bytes) -> None:
         self._size += len(chunk)
-        room = MAX_KEPT // 2 - len(self._head)
+        room = HALF_SEEN - len(self._head)
         self._head += chunk[:room]
         self._tail += chunk[room:]
-        del self._tail[: -(MAX_KEPT // 2)]
+        del self._tail[:-HALF_SEEN]
 
     def _emit(self, line: bytes) -> None:
-        text = line[:MAX_LINE].decode("utf-8", "replace").rstrip("\r")
+        whole = line[:LINE_SEEN].decode("utf-8", "replace").rstrip("\r")
+        text = beginning(whole, MAX_LINE, self._mask)
         self._log.add(f"{text}… (cut)" if len(line) > MAX_LINE else text)
         if text.strip():
             self._last.append(text[:LAST_LINE_LENGTH])
+
+    def _masked(self, content: bytearray) -> str:
+        return self._mask(content.decode("utf-8", "replace"))

@@ -1,169 +1,197 @@
-"""Jinja2's immutable sandbox, with bounds on the operations that make texts, lists and numbers long at once.
+"""Jinja2's immutable sandbox, in which no value becomes larger than a step's output may be.
 
-What grows step by step, in loops, is bounded by the step's time limit.
+All that a filter, a call, an operator or a display like `[a, b]` makes is measured, with what it holds several times
+counted each time; where one of them could make much at once, it is asked before. Time is bounded by the step's limit.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable
 from functools import wraps
+from itertools import chain
 from typing import Any
 
-from jinja2 import StrictUndefined, nodes
-from jinja2.filters import FILTERS
+from jinja2 import Environment, StrictUndefined, nodes, pass_environment
+from jinja2.exceptions import SecurityError
+from jinja2.filters import FILTERS, make_attrgetter
 from jinja2.nodes import EvalContext
-from jinja2.runtime import Context
+from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Cycler, Namespace
 from jinja2.visitor import NodeTransformer
 
-from stepwell.errors import Fail
-from stepwell.values import MAX_SIZE
+from stepwell.actions import template_size as sizes
 
-MAX_WIDTH = 100_000
-"""The greatest width, indent or count that a filter, method or format may be told."""
+UNBOUNDED = frozenset({"attr", "pprint", "urlize"})
+"""Filters of Jinja2 that are left out."""
 
-MAX_BITS = 4096
-"""The greatest size of a product or power of whole numbers."""
+METHODS: tuple[tuple[type | tuple[type, ...], frozenset[str]], ...] = (
+    (
+        str,
+        frozenset(
+            "capitalize casefold center count endswith find format format_map index isalnum isalpha isascii isdecimal "
+            "isdigit islower isnumeric isspace istitle isupper join ljust lower lstrip partition removeprefix "
+            "removesuffix replace rfind rindex rjust rpartition rsplit rstrip split splitlines startswith strip "
+            "striptags swapcase title unescape upper zfill".split()
+        ),
+    ),
+    (dict, frozenset({"copy", "get", "items", "keys", "values"})),
+    ((list, tuple), frozenset({"copy", "count", "index"})),
+    (float, frozenset({"is_integer"})),
+    (LoopContext, frozenset({"cycle", "changed"})),
+    (Cycler, frozenset({"next", "reset"})),
+)
+"""The methods that a template can call, by the type of what has them."""
 
-PADDING = frozenset({"center", "ljust", "rjust", "zfill", "expandtabs", "indent", "batch", "slice"})
-"""Filters and methods of text that are told a width or a count."""
-
-WIDTH = re.compile(r"%(?:\(\w*\))?([^a-zA-Z%]*)|\{[^{}:]*:([^}]*)\}")
-"""What stands before the letter of a `%` format, or behind the colon of a `{}` format."""
+CHECKS: dict[str, Callable[..., None]] = {
+    **dict.fromkeys(("center", "ljust", "rjust", "zfill", "batch", "slice"), sizes.check_width),
+    "indent": sizes.check_indent,
+    "replace": sizes.check_replace,
+    "round": sizes.check_round,
+    "truncate": sizes.check_width,
+}
+"""What is asked before a filter or a method of this name does anything."""
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
-    """Plain Jinja2 in which a missing name is an error, and no text grows beyond 16 MiB."""
+    """Plain Jinja2 in which a missing name is an error, and no value is longer than 16 MiB as text."""
 
     intercepted_binops = frozenset({"*", "**", "%", "+"})
 
     def __init__(self, *, autoescape: bool) -> None:
         super().__init__(undefined=StrictUndefined, autoescape=autoescape, optimized=False)
         self.concat = _concat  # type: ignore[method-assign]  # joins what blocks, macros and captures give
-        self.filters["replace"] = _checked(self.filters["replace"], _check_replace, skip=1)
-        self.filters["format"] = _checked(self.filters["format"], _check_format)
-        self.filters["join"] = _join
-        for name in PADDING & self.filters.keys():
-            self.filters[name] = _checked(self.filters[name], _check_width)
+        self.policies["json.dumps_function"] = _dumps
+        filters = {**FILTERS, "format": _format, "join": _join, "sum": _sum, "wordwrap": _wordwrap}
+        self.filters = {name: _measured(name, filters[name]) for name in filters.keys() - UNBOUNDED}
+        self.filters[DISPLAY] = sizes.checked
+        self.globals["namespace"] = _Namespace
         del self.globals["lipsum"]
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Compute, unless the result would be too large."""
         if operator == "%" and isinstance(left, str):
-            _check_format(left)
+            sizes.check_percent_format(left, right)
         elif operator == "**" or (isinstance(left, int) and isinstance(right, int)):
-            _check_number(operator, left, right)
+            sizes.check_number(operator, left, right)
         elif operator == "*":
-            _check_repeat(left, right)
-        elif operator == "+" and isinstance(left, str):
-            check_size(len(left) + len(right))
-        return super().call_binop(context, operator, left, right)
+            sizes.check_repeat(left, right)
+        return sizes.checked(super().call_binop(context, operator, left, right))
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
-        """Call a function, macro or method; methods of text are checked as their filters are."""
-        text = getattr(__obj, "__self__", None) or getattr(getattr(__obj, "__wrapped__", None), "__self__", None)
-        if isinstance(text, str):
-            args = _checked_arguments(text, __obj.__name__, args, kwargs)
-        return super().call(__context, __obj, *args, **kwargs)
+        """Call a function, a macro, or one of `METHODS`."""
+        owner = getattr(__obj, "__self__", None)
+        if owner is None:  # the sandbox wraps the `format` of texts
+            owner = getattr(getattr(__obj, "__wrapped__", None), "__self__", None)
+        if owner is not None:
+            args = _checked_arguments(owner, __obj.__name__, args, kwargs)
+        return sizes.checked(super().call(__context, __obj, *args, **kwargs))
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        return _BoundedConcat().visit(super()._parse(source, name, filename))  # type: ignore[no-any-return]
+        return _BoundedDisplays().visit(super()._parse(source, name, filename))  # type: ignore[no-any-return]
 
 
-def bounded(parts: Iterable[str]) -> Iterator[str]:
-    """The same parts, until they are more than 16 MiB together: then raises `Fail`."""
-    size = 0
-    for part in parts:
-        size += len(part)
-        check_size(size)
-        yield part
+DISPLAY = " display"
+"""The name of the filter that measures a display; no template can write it."""
 
 
-def check_size(size: int) -> None:
-    """Refuse so many characters or items."""
-    if size > MAX_SIZE:
-        message = f"the template makes more than {MAX_SIZE:,} characters: write large data as files"
-        raise Fail(message, code="too_large", retryable=False)
-
-
-class _BoundedConcat(NodeTransformer):
-    """Writes `a ~ b` as `[a, b] | join`: the operator itself cannot be intercepted."""
+class _BoundedDisplays(NodeTransformer):
+    """Puts a filter around `[a, b]`, `(a, b)` and `{a: b}`, and writes `a ~ b` as `[a, b] | join`."""
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
         self.generic_visit(node)
-        items = nodes.List(node.nodes, lineno=node.lineno)
-        return nodes.Filter(items, "join", [], [], None, None, lineno=node.lineno, environment=node.environment)
+        return _filtered(nodes.List(node.nodes, lineno=node.lineno), "join")
+
+    def visit_List(self, node: nodes.List) -> nodes.Node:
+        return _filtered(self.generic_visit(node), DISPLAY)
+
+    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:
+        self.generic_visit(node)
+        return _filtered(node, DISPLAY) if node.ctx == "load" else node
+
+    def visit_Dict(self, node: nodes.Dict) -> nodes.Node:
+        return _filtered(self.generic_visit(node), DISPLAY)
+
+
+class _Namespace(Namespace):
+    """Its text does not show what is in it: namespaces may hold each other."""
+
+    def __repr__(self) -> str:
+        return "<Namespace>"
+
+
+def _filtered(node: nodes.Node, name: str) -> nodes.Filter:
+    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno, environment=node.environment)
 
 
 def _concat(parts: Iterable[str]) -> str:
-    return "".join(bounded(parts))
+    return "".join(sizes.bounded(parts))
 
 
-def _checked(function: Callable[..., Any], check: Callable[..., None], skip: int = 0) -> Callable[..., Any]:
-    """A filter whose arguments are checked first, but for `skip` ones that jinja2 puts before them."""
+def _measured(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter whose arguments are checked, but for the one that jinja2 may put before them, and its result."""
+    check = CHECKS.get(name)
+    skip = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @wraps(function)
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        check(*args[skip:], **kwargs)
-        return function(*args, **kwargs)
+    def measured(*args: Any, **kwargs: Any) -> Any:
+        if check is not None:
+            check(*args[skip:], **kwargs)
+        return sizes.checked(function(*args, **kwargs))
 
-    return checked
+    return measured
+
+
+def _checked_arguments(owner: object, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    if not any(isinstance(owner, types) and name in names for types, names in METHODS):
+        raise SecurityError(f"a template cannot call the method {name!r} of a value of type {type(owner).__name__}")
+    if name == "join" and args:
+        items = sizes.checked(iter(args[0]))
+        sizes.check_join(items, owner)
+        return (items, *args[1:])
+    if name in ("format", "format_map"):
+        sizes.check_brace_format(owner, *args, **kwargs)
+    elif name in CHECKS:
+        CHECKS[name](owner, *args, **kwargs)
+    return args
+
+
+def _dumps(value: Any, **options: Any) -> str:
+    sizes.check_width(value, options.get("indent"))
+    return "".join(sizes.bounded(json.JSONEncoder(**options).iterencode(value)))
+
+
+@wraps(FILTERS["format"])
+def _format(value: str, *args: Any, **kwargs: Any) -> str:
+    sizes.check_percent_format(value, kwargs or args)
+    return FILTERS["format"](value, *args, **kwargs)  # type: ignore[no-any-return]
 
 
 @wraps(FILTERS["join"])
 def _join(context: EvalContext, value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> Any:
-    return FILTERS["join"](context, _joinable(d, value), d, attribute)
+    items = sizes.checked(iter(value))
+    sizes.check_join(items, d)
+    return FILTERS["join"](context, items, d, attribute)
 
 
-def _joinable(separator: str, values: Iterable[Any]) -> list[Any]:
-    items = list(values)
-    check_size(sum(len(item) for item in items if isinstance(item, str)) + len(separator) * len(items))
-    return items
+@pass_environment
+def _sum(environment: Environment, iterable: Iterable[Any], attribute: str | int | None = None, start: Any = 0) -> Any:
+    """With a list as `start` it joins lists, each copied once."""
+    get = make_attrgetter(environment, attribute)
+    items = sizes.checked(map(get, iterable))
+    return [*start, *chain.from_iterable(items)] if isinstance(start, list) else sum(items, start)
 
 
-def _checked_arguments(text: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-    if name == "join" and args:
-        return (_joinable(text, args[0]), *args[1:])
-    if name in ("format", "format_map"):
-        _check_format(text)
-    elif name == "replace":
-        _check_replace(text, *args)
-    elif name in PADDING:
-        _check_width(text, *args, **kwargs)
-    return args
-
-
-def _check_width(_text: Any, *args: Any, **kwargs: Any) -> None:
-    for number in (*args, *kwargs.values()):
-        if isinstance(number, int) and number > MAX_WIDTH:
-            raise OverflowError(f"{number:,} is more than {MAX_WIDTH:,}, the greatest width or count")
-
-
-def _check_format(text: Any, *_values: Any, **_named: Any) -> None:
-    for spec in map("".join, WIDTH.findall(str(text))):
-        if "*" in spec or "{" in spec:
-            raise OverflowError("a format may not take its width from a value")
-        for number in re.findall(r"\d+", spec):
-            _check_width(text, int(number[: MAX_BITS // 4]))
-
-
-def _check_replace(text: Any, old: Any, new: Any, count: int | None = None) -> None:
-    found = str(text).count(str(old))
-    check_size(len(str(text)) + len(str(new)) * (found if count is None or count < 0 else min(found, count)))
-
-
-def _check_repeat(left: Any, right: Any) -> None:
-    number, repeated = (left, right) if isinstance(left, int) else (right, left)
-    if isinstance(number, int) and hasattr(repeated, "__len__"):
-        check_size(len(repeated) * number)
-
-
-def _check_number(operator: str, left: Any, right: Any) -> None:
-    bits = left.bit_length() if isinstance(left, int) else 64
-    if operator == "**":
-        bits *= abs(right) if isinstance(right, int) else 1
-    elif operator == "*":
-        bits += right.bit_length()
-    if bits > MAX_BITS:
-        raise OverflowError(f"the result of {operator} would be too large a number")
+@pass_environment
+def _wordwrap(
+    environment: Environment,
+    s: str,
+    width: int = 79,
+    break_long_words: bool = True,
+    wrapstring: str = "\n",
+    break_on_hyphens: bool = True,
+) -> str:
+    text: str = FILTERS["wordwrap"](environment, s, width, break_long_words, "\n", break_on_hyphens)
+    sizes.check_replace(text, "\n", wrapstring)
+    return text.replace("\n", wrapstring)

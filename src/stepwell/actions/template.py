@@ -10,7 +10,8 @@ from jinja2 import TemplateError, TemplateSyntaxError, UndefinedError
 
 from stepwell.actions.parse import text_of
 from stepwell.actions.paths import invalid
-from stepwell.actions.sandbox import BoundedEnvironment, bounded
+from stepwell.actions.sandbox import BoundedEnvironment
+from stepwell.actions.template_size import bounded
 from stepwell.errors import Fail
 from stepwell.ports import Context
 from stepwell.registry import action

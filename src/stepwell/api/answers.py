@@ -47,7 +47,9 @@ class Progress(Answer):
 
     status: Status
     stage: str | None = Field(description="What was reported, else the step that runs.", examples=["download"])
-    progress_percent: float = Field(ge=0, le=100, examples=[45.5])
+    progress_percent: float | None = Field(
+        ge=0, le=100, description="Null where nothing was reported and the steps do not tell.", examples=[45.5]
+    )
     message: str | None
     filename: str | None
     current_bytes: int
@@ -126,7 +128,7 @@ class TaskStatus(Answer):
 
     task_id: TaskId
     state: Status
-    progress: float = Field(ge=0, le=100, description="Percent.", examples=[45.5])
+    progress: float | None = Field(ge=0, le=100, description="Percent; null if that is not known.", examples=[45.5])
     estimated_time: float | None = Field(description="Seconds that are left; null if that is not known.")
     error_details: Error | None
     updated_at: Time

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Depends, Header, Query
 from starlette.concurrency import run_in_threadpool
 
 from stepwell.api import answers, views, waiting
+from stepwell.api.bodies import body_of, documented
 from stepwell.api.json_response import Json
 from stepwell.api.openapi import Responses, refusals
-from stepwell.api.requests import Asked, BatchExecution, Execution, Priority, Words, start_delay
+from stepwell.api.requests import MAX_WORD, Asked, BatchExecution, Execution, Priority, Words, start_delay, start_time
+from stepwell.errors import FieldProblem, InvalidInput
 from stepwell.service import Submission
 from stepwell.task import Task
 from stepwell.wiring import System
@@ -39,22 +41,24 @@ _ACCEPTED: Responses = {
     response_model=answers.Executed,
     response_description="It ran inline and has ended; `status` tells how.",
     responses={**_ACCEPTED, **refusals(404, 409, 413, 422, 503)},
+    openapi_extra=documented(Execution, required=False),
 )
 async def execute(
     system: Asked,
     workflow_id: str,
-    body: Execution | None = None,
+    body: Annotated[Execution, Depends(body_of(Execution))],
     async_execute: Annotated[bool, Query(description="Answer when the task is queued.")] = False,
     priority: Annotated[Priority, Query()] = None,
-    delay: Annotated[str | None, Query(description="Start so much later, in seconds or as 5m.")] = None,
+    delay: Annotated[
+        str | None, Query(max_length=MAX_WORD, description="Start so much later, in seconds or as 5m.")
+    ] = None,
     idempotency_key: Key = None,
 ) -> Json:
     """Without a queue the task runs in this process, and the answer comes when it has ended or waits.
 
     With `INLINE_ASYNC=background` and `async_execute=true` the answer comes at once.
     """
-    given = body or Execution()
-    given = given.model_copy(update={"priority": priority or given.priority, "delay": delay or given.delay})
+    given = body.model_copy(update={"priority": priority or body.priority, "delay": delay or body.delay})
     task = await run_in_threadpool(_submit, system, workflow_id, given, idempotency_key)
     if not (async_execute and system.settings.inline_async == "background"):
         task = await waiting.until_through(system, task.task_id)
@@ -68,14 +72,29 @@ async def execute(
     response_model=answers.Batch,
     response_description="All are accepted; their order is that of the items.",
     responses=refusals(404, 409, 413, 422, 503),
+    openapi_extra=documented(BatchExecution, required=True),
 )
-def execute_batch(system: Asked, workflow_id: str, body: BatchExecution, idempotency_key: Key = None) -> Json:
+def execute_batch(
+    system: Asked,
+    workflow_id: str,
+    body: Annotated[BatchExecution, Depends(body_of(BatchExecution))],
+    idempotency_key: Key = None,
+) -> Json:
     """All items are checked, and there is room for all of them, or none is run. The answer comes at once."""
+    _check_size(system, len(body.items))
     definition = system.service.catalog.get(workflow_id)
     keys = [idempotency_key and f"{idempotency_key}/{number}" for number in range(len(body.items))]
     submissions = [_submission(item, key) for item, key in zip(body.items, keys, strict=True)]
     tasks = system.service.submit_many(definition, submissions)
     return Json(answers.Batch(items=[views.accepted(system.service, task) for task in tasks]), 202)
+
+
+def _check_size(system: System, count: int) -> None:
+    """Raise `InvalidInput` for more items than even an idle pool has room for: trying again would not help."""
+    bound = system.settings.inline_max_concurrency + system.settings.inline_queue_max_size
+    if count > bound:
+        message = f"{count} are more than the {bound} that ever fit (INLINE_MAX_CONCURRENCY + INLINE_QUEUE_MAX_SIZE)"
+        raise InvalidInput([FieldProblem("items", f"{message}: send smaller batches, or raise the setting")])
 
 
 def _submit(system: System, workflow_id: str, given: Execution, key: str | None) -> Task:
@@ -91,7 +110,7 @@ def _submission(given: Execution, key: str | None) -> Submission:
         timeout=given.timeout,
         max_retries=given.max_retries,
         delay=start_delay(given.delay),
-        run_at=None if given.run_at is None else given.run_at.timestamp(),
+        run_at=start_time(given.run_at),
         external_id=given.external_id,
         idempotency_key=key,
         labels=given.labels,

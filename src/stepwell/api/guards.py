@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from stepwell.api.problems import FOREIGN_ORIGIN, HOST_INVALID, HOST_UNKNOWN, TOO_LARGE, Kind, TooLarge, problem
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+PORTS = {"http": 80, "https": 443}
 
 FRAMING = 64 * 1024
 """Bytes that a multipart body may have around the file in it."""
@@ -23,7 +24,8 @@ class HostGuard:
 
     Without the first a page of `evil.example` can have its own name resolve to 127.0.0.1 (DNS rebinding) and read
     everything; without the second it can send a form here (CSRF). Allowed are loopback names and addresses, and
-    `hosts`, where `*.example.com` allows all names below and `*` any.
+    `hosts`, where `*.example.com` allows all names below and `*` any. A page may change something only if its
+    `Origin` is the very host and port that it asks, whatever is in `hosts`; programs send no `Origin`.
     """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
@@ -48,8 +50,8 @@ class HostGuard:
         if not self._is_allowed(name):
             return HOST_UNKNOWN, f"this server does not answer to the name {name!r}: add it to ALLOWED_HOSTS"
         origin = headers.get("origin")
-        if origin is not None and scope.get("method") not in SAFE_METHODS and not self._is_allowed(_host(origin) or ""):
-            return FOREIGN_ORIGIN, f"a page of {origin} may change nothing here: add its host to ALLOWED_HOSTS"
+        if origin is not None and scope.get("method") not in SAFE_METHODS and not _is_same(origin, hosts[0]):
+            return FOREIGN_ORIGIN, f"a page of {origin} may change nothing here, only one of {hosts[0]} itself"
         return None
 
     def _is_allowed(self, name: str) -> bool:
@@ -109,6 +111,15 @@ def _host(url: str) -> str | None:
     if parts.username is not None or parts.path or parts.query or parts.fragment:
         return None
     return parts.hostname
+
+
+def _is_same(origin: str, host: str) -> bool:
+    """Whether an `Origin` names the same server as the `Host` header; without a port each has that of the scheme."""
+    scheme = origin.partition("://")[0]
+    if scheme not in PORTS or _host(origin) is None:
+        return False
+    asking, asked = urlsplit(origin), urlsplit(f"{scheme}://{host}")
+    return (asking.hostname, asking.port or PORTS[scheme]) == (asked.hostname, asked.port or PORTS[scheme])
 
 
 def _is_loopback(name: str) -> bool:

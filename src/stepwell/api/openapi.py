@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 
 from stepwell.api import answers
 from stepwell.api.problems import MEDIA_TYPE
+from stepwell.api.requests import BatchExecution, Execution
 
 DESCRIPTION = """
 Durable workflows: run them, watch them, act on them.
@@ -117,9 +118,10 @@ def _document(app: FastAPI) -> dict[str, Any]:
         title=app.title, version=app.version, description=app.description, routes=app.routes, tags=TAGS
     )
     schemas = document["components"]["schemas"]
-    problem = answers.Problem.model_json_schema(ref_template=_SCHEMAS + "{model}")
-    schemas.update(problem.pop("$defs"))
-    schemas["Problem"] = problem
+    for model in (answers.Problem, Execution, BatchExecution):
+        schema = model.model_json_schema(ref_template=_SCHEMAS + "{model}")
+        schemas.update(schema.pop("$defs", {}))
+        schemas[model.__name__] = schema
     return document
 
 

@@ -19,6 +19,9 @@ from stepwell.api.workflow_views import definition_problems
 
 MEDIA_TYPE = "application/problem+json"
 
+MAX_TEXT = 400
+"""Characters of a text in a problem that may repeat what was sent; the middle of a longer one is left out."""
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -30,6 +33,7 @@ class Kind:
 
 
 INVALID_INPUT = Kind(422, "invalid-input", "Invalid input")
+BROKEN = Kind(422, "broken-workflow", "Broken workflow")
 HOST_INVALID = Kind(400, "invalid-host", "Invalid Host header")
 HOST_UNKNOWN = Kind(421, "unknown-host", "Unknown host")
 FOREIGN_ORIGIN = Kind(403, "foreign-origin", "Request from another site")
@@ -40,7 +44,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.NotFound: Kind(404, "not-found", "Not found"),
     errors.InvalidInput: INVALID_INPUT,
     errors.ExpressionError: INVALID_INPUT,
-    errors.DefinitionError: Kind(422, "broken-workflow", "Broken workflow"),
+    errors.DefinitionError: BROKEN,
     errors.Conflict: Kind(409, "conflict", "Conflict"),
     errors.QueueFull: Kind(503, "queue-full", "Queue full"),
     errors.Unavailable: Kind(503, "unavailable", "Unavailable"),
@@ -62,11 +66,17 @@ def problem(path: str, kind: Kind, detail: str, headers: Mapping[str, str] | Non
         type=f"urn:stepwell:problem:{kind.name}" if kind.name else "about:blank",
         title=kind.title,
         status=kind.status,
-        detail=detail,
-        instance=path,
+        detail=detail if kind is BROKEN else shortened(detail),
+        instance=shortened(path),
         **members,
     )
     return Json(document, kind.status, headers, MEDIA_TYPE)
+
+
+def shortened(text: str) -> str:
+    """A text without its middle, if it is long: its ends tell what it is about and what to do."""
+    half = MAX_TEXT // 2
+    return text if len(text) <= MAX_TEXT else f"{text[:half]} … {text[-half:]}"
 
 
 def answer_problems(app: FastAPI) -> None:
@@ -82,20 +92,20 @@ async def _of_ours(request: Request, error: Exception) -> Json:
     members: dict[str, Any] = {}
     headers: dict[str, str] = {}
     if isinstance(error, errors.InvalidInput):
-        members["errors"] = [answers.FieldError(field=one.field, message=one.message) for one in error.problems]
+        members["errors"] = [_field_error(one.field, one.message) for one in error.problems]
     elif isinstance(error, errors.DefinitionError):
         members["problems"] = definition_problems(error)
     elif isinstance(error, errors.Conflict) and error.status is not None:
         members["task_status"] = error.status
     elif isinstance(error, errors.Unavailable):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
-        members["task_id"] = error.task_id
+        members.update({"task_id": error.task_id} if error.task_id else {})
     return problem(request.url.path, kind, str(error), headers, **members)
 
 
 async def _of_validation(request: Request, error: Exception) -> Json:
     found = error.errors() if isinstance(error, RequestValidationError) else ()
-    fields = [answers.FieldError(field=_field(one["loc"]), message=_message(one)) for one in found]
+    fields = [_field_error(_field(one["loc"]), _message(one)) for one in found]
     detail = "; ".join(f"{one.field}: {one.message}" for one in fields)
     return problem(request.url.path, INVALID_INPUT, detail, errors=fields)
 
@@ -117,6 +127,10 @@ async def _of_a_bug(request: Request, _: Exception) -> Json:
     return problem(request.url.path, INTERNAL, "this should not have happened; the server's log tells more")
 
 
+def _field_error(field: str, message: str) -> answers.FieldError:
+    return answers.FieldError(field=shortened(field), message=shortened(message))
+
+
 def _field(place: Sequence[str | int]) -> str:
     """`("body", "items", 3, "queue")` as `items[3].queue`."""
     parts = place[1:] if len(place) > 1 else place
@@ -125,9 +139,7 @@ def _field(place: Sequence[str | int]) -> str:
 
 def _message(found: Mapping[str, Any]) -> str:
     if found["type"] == "json_invalid":
-        return f"is no JSON: {found['ctx']['error']} at character {found['loc'][-1]}"
-    if isinstance(found.get("input"), bytes):
-        return "must be JSON, with the header Content-Type: application/json"
+        return f"is no JSON: {found['ctx']['error']}"
     if found["type"] == "extra_forbidden":
         return "is no field of this request"
     return str(found["msg"]).removeprefix("Value error, ")

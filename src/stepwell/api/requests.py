@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from stepwell.errors import FieldProblem, InvalidInput
 from stepwell.values import seconds
@@ -21,10 +22,24 @@ MAX_BATCH = 1000
 MAX_DELAY = 3660 * 86400.0
 """Seconds: ten years."""
 
+MAX_WORD = 32
+"""Characters of a priority or a duration."""
+
+MAX_LABELS = 50
+"""Labels of a task, and in a query for tasks."""
+
 
 def _refused(value: list[Any] | None) -> list[Any] | None:
     if value:
         raise ValueError("is not supported yet: ask the task's status, or wait for it")
+    return value
+
+
+def _word_or_number(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, str | int | float | None):
+        raise ValueError("must be text or a number")
+    if isinstance(value, str) and len(value) > MAX_WORD:
+        raise ValueError(f"is longer than {MAX_WORD} characters")
     return value
 
 
@@ -35,8 +50,10 @@ def _in_utc(value: datetime) -> datetime:
 Words = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Priority = Annotated[
     str | int | None,
+    BeforeValidator(_word_or_number),
     Field(description="low, normal, high, urgent (or critical), or a number.", examples=["high"]),
 ]
+Duration = Annotated[str | float | None, BeforeValidator(_word_or_number)]
 
 
 class Execution(BaseModel):
@@ -51,19 +68,17 @@ class Execution(BaseModel):
 
     variables: dict[str, Any] = Field(default_factory=dict, description="By name, as the workflow declares them.")
     max_retries: Annotated[int, Field(ge=0, le=1000)] | None = None
-    timeout: str | float | None = Field(
-        default=None, description="Running time, in seconds or as 5m.", examples=["30m"]
-    )
+    timeout: Duration = Field(default=None, description="Running time, in seconds or as 5m.", examples=["30m"])
     priority: Priority = None
     queue: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,100}$")] | None = None
-    delay: str | float | None = Field(
-        default=None, description="Start so much later, in seconds or as 5m.", examples=["10m"]
-    )
+    delay: Duration = Field(default=None, description="Start so much later, in seconds or as 5m.", examples=["10m"])
     run_at: Annotated[datetime, AfterValidator(_in_utc)] | None = Field(
         default=None, description="Start then; a time without an offset is in UTC.", examples=["2026-11-21T09:30:00Z"]
     )
     external_id: Words | None = Field(default=None, description="The caller's own id, to find the task by.")
-    labels: dict[Words, Annotated[str, StringConstraints(max_length=500)]] = Field(default_factory=dict, max_length=50)
+    labels: dict[Words, Annotated[str, StringConstraints(max_length=500)]] = Field(
+        default_factory=dict, max_length=MAX_LABELS
+    )
     notify: Annotated[list[Any] | None, AfterValidator(_refused)] = Field(
         default=None, description="Not supported yet."
     )
@@ -92,7 +107,11 @@ async def _system(request: Request) -> System:
 
 async def _wait(
     wait: Annotated[
-        str | None, Query(description=f"Answer when the task has ended, or after this time (at most {MAX_WAIT:g} s).")
+        str | None,
+        Query(
+            max_length=MAX_WORD,
+            description=f"Answer when the task has ended, or after this time (at most {MAX_WAIT:g} s).",
+        ),
     ] = None,
 ) -> float:
     return 0.0 if wait is None else min(duration("wait", wait), MAX_WAIT)
@@ -100,8 +119,13 @@ async def _wait(
 
 async def _labels(request: Request) -> dict[str, str]:
     """`?label.team=shop&label.stage=live` as a mapping."""
-    parameters = request.query_params.multi_items()
-    return {name.removeprefix("label."): value for name, value in parameters if name.startswith("label.")}
+    parameters = request.query_params.items()
+    found = {name.removeprefix("label."): value for name, value in parameters if name.startswith("label.")}
+    if "" in found:
+        raise InvalidInput([FieldProblem("label.", "lacks the name of a label, as in label.team=shop")])
+    if len(found) > MAX_LABELS:
+        raise InvalidInput([FieldProblem("label.", f"more than {MAX_LABELS} labels are asked for")])
+    return found
 
 
 Asked = Annotated[System, Depends(_system)]
@@ -117,6 +141,13 @@ def start_delay(given: str | float | None) -> float:
     if delay > MAX_DELAY:
         raise InvalidInput([FieldProblem("delay", "is more than ten years")])
     return delay
+
+
+def start_time(given: datetime | None) -> float | None:
+    """The seconds since 1970 of a `run_at`; raises `InvalidInput` if that is more than ten years away."""
+    if given is not None and given.timestamp() > time.time() + MAX_DELAY:
+        raise InvalidInput([FieldProblem("run_at", "is more than ten years away")])
+    return None if given is None else given.timestamp()
 
 
 def duration(field: str, value: str | float) -> float:

@@ -42,17 +42,17 @@ def list_tasks(
     system: Asked,
     labels: Labels,
     status: Status | None = None,
-    workflow: Annotated[str | None, Query(description="The workflow's id.")] = None,
-    queue: str | None = None,
-    external_id: str | None = None,
+    workflow: Annotated[str | None, Query(max_length=200, description="The workflow's id.")] = None,
+    queue: Annotated[str | None, Query(max_length=200)] = None,
+    external_id: Annotated[str | None, Query(max_length=200)] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Json:
-    """Newest first, without their results."""
+    """Newest first, without their results. Their progress is what actions reported; show a task for more."""
     only = TaskFilter(status, workflow, queue, external_id, labels)
     page = system.service.tasks(only, limit, cursor)
     now = time.time()
-    items = [views.summary(system.service, task, now) for task in page.items]
+    items = [views.summary(task, now) for task in page.items]
     return Json(answers.Listing(items=items, next_cursor=page.next_cursor))
 
 

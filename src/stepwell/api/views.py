@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from typing import Any
 
 from stepwell.api import answers
 from stepwell.service import Service
 from stepwell.task import Error, Event, Status, StepRecord, StepStatus, Task
-from stepwell.values import decode
+from stepwell.values import decode, iso
 from stepwell.workflow import PRIORITIES
 
-LOOKED_AT = 200
-"""So many step records are looked at to tell how far a task is."""
+PAGE = 200
+MAX_PAGES = 5
+"""So many step records are read at a time, and so many times, to tell how far a task is."""
 
+_REPORTED = frozenset({"progress_percent", "stage"})
 _LEVELS: Mapping[int, Any] = {level: name for name, level in PRIORITIES.items()}
 
 
 def time(seconds: float) -> str:
     """Seconds since 1970 in ISO 8601, in UTC, with milliseconds and a Z."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return iso(seconds, "milliseconds")
 
 
 def error(found: Error | None) -> answers.Error | None:
@@ -28,19 +29,19 @@ def error(found: Error | None) -> answers.Error | None:
     return None if found is None else answers.Error(**found.as_json())
 
 
-def summary(service: Service, found: Task, now: float) -> answers.TaskSummary:
-    """A task without its result."""
-    return answers.TaskSummary(**_summary(service, found, now))
+def summary(found: Task, now: float) -> answers.TaskSummary:
+    """A task as its record alone tells, for lists."""
+    return answers.TaskSummary(**_summary(found, _progress(found, now, None, None)))
 
 
 def task(service: Service, found: Task, now: float) -> answers.Task:
     """A task with its result."""
-    return answers.Task(**_summary(service, found, now), result=_result(service, found))
+    return answers.Task(**_summary(found, progress(service, found, now)), result=_result(service, found))
 
 
 def executed(service: Service, found: Task, now: float, message: str, **more: Any) -> answers.Executed:
     """A task that ran inline and has ended."""
-    fields = _summary(service, found, now)
+    fields = _summary(found, progress(service, found, now))
     return answers.Executed(**fields, result=_result(service, found), message=message, **more)
 
 
@@ -62,12 +63,11 @@ def accepted(service: Service, found: Task, **more: Any) -> answers.Accepted:
 def status(service: Service, found: Task, now: float) -> answers.TaskStatus:
     """The small form of a task."""
     how_far = progress(service, found, now)
-    left = how_far.eta_seconds
     return answers.TaskStatus(
         task_id=found.task_id,
         state=found.status,
         progress=how_far.progress_percent,
-        estimated_time=left if left > 0 and found.status is Status.RUNNING else None,
+        estimated_time=how_far.eta_seconds or None if found.status is Status.RUNNING else None,
         error_details=error(found.error),
         updated_at=time(found.updated_at),
     )
@@ -75,18 +75,23 @@ def status(service: Service, found: Task, now: float) -> answers.TaskStatus:
 
 def progress(service: Service, found: Task, now: float) -> answers.Progress:
     """How far a task is: what its actions reported, else what its outermost steps tell."""
-    reported = dict(found.progress or {})
-    percent, stage = reported.get("progress_percent"), reported.get("stage")
+    done, running = None, None
+    if found.status is not Status.COMPLETED and found.started_at is not None and _REPORTED - _said(found).keys():
+        done, running = _outermost(service, found)
+    return _progress(found, now, done, running)
+
+
+def _progress(found: Task, now: float, done: float | None, running: str | None) -> answers.Progress:
+    """What the record tells, where it does not `done` percent and the step that is `running`."""
+    reported = _said(found)
+    percent = reported.get("progress_percent", done)
     if found.status is Status.COMPLETED:
         percent = 100.0
-    elif found.started_at is not None and (percent is None or stage is None):
-        done, running = _outermost(service, found)
-        percent = done if percent is None else percent
-        stage = stage or running
-    percent = min(100.0, max(0.0, float(percent or 0.0)))
+    elif percent is not None or found.started_at is None:
+        percent = min(100.0, max(0.0, float(percent or 0.0)))
     return answers.Progress(
         status=found.status,
-        stage=stage,
+        stage=reported.get("stage", running),
         progress_percent=percent,
         message=reported.get("message"),
         filename=reported.get("filename"),
@@ -143,7 +148,12 @@ def log_line(found: Event) -> answers.LogLine:
     )
 
 
-def _summary(service: Service, found: Task, now: float) -> dict[str, Any]:
+def _said(found: Task) -> dict[str, Any]:
+    """What actions reported."""
+    return {name: value for name, value in (found.progress or {}).items() if value is not None}
+
+
+def _summary(found: Task, how_far: answers.Progress) -> dict[str, Any]:
     return {
         "task_id": found.task_id,
         "type": found.queue,
@@ -160,7 +170,7 @@ def _summary(service: Service, found: Task, now: float) -> dict[str, Any]:
         "priority": _LEVELS[found.priority],
         "external_id": found.external_id,
         "labels": dict(found.labels),
-        "progress": progress(service, found, now),
+        "progress": how_far,
     }
 
 
@@ -175,18 +185,24 @@ def _result(service: Service, found: Task) -> answers.Result | None:
     )
 
 
-def _outermost(service: Service, found: Task) -> tuple[float, str | None]:
-    """What share of the outermost steps has ended, in percent, and which of them runs."""
+def _outermost(service: Service, found: Task) -> tuple[float | None, str | None]:
+    """What share of the outermost steps has ended, in percent (None with too many records), and which of them runs."""
     names = {node.name for node in service.plan(found).steps.nodes}
-    records = service.steps(found.task_id, LOOKED_AT).items
-    outermost: Sequence[StepRecord] = [record for record in records if record.path in names]
+    outermost: list[StepRecord] = []
+    cursor: str | None = None
+    for _ in range(MAX_PAGES):
+        page = service.steps(found.task_id, PAGE, cursor)
+        outermost += [record for record in page.items if record.path in names]
+        cursor = page.next_cursor if len(outermost) < len(names) else None
+        if cursor is None:
+            break
     running = next((record.path for record in outermost if record.status is StepStatus.RUNNING), None)
-    return 100.0 * sum(record.ended for record in outermost) / len(names), running
+    return None if cursor else 100.0 * sum(record.ended for record in outermost) / len(names), running
 
 
-def _left(found: Task, percent: float, now: float) -> float:
+def _left(found: Task, percent: float | None, now: float) -> float:
     """Seconds to the end at the pace so far, 0 if that cannot be told."""
-    if found.status is not Status.RUNNING or found.started_at is None or percent <= 0:
+    if found.status is not Status.RUNNING or found.started_at is None or not percent:
         return 0.0
     return max(0.0, now - found.started_at) * (100.0 - percent) / percent
 

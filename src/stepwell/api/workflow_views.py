@@ -18,11 +18,12 @@ def summary(found: Definition | Broken) -> answers.WorkflowSummary:
     return answers.WorkflowSummary(**_workflow(found))
 
 
-def workflow(found: Definition | Broken) -> answers.Workflow:
-    """A workflow with all that is known of it."""
+def workflow(found: Definition | Broken, *others: Definition | Broken) -> answers.Workflow:
+    """A workflow with all that is known of it; `others` have the same id, so that all of them are broken."""
     if isinstance(found, Broken):
         unknown: dict[str, Any] = dict.fromkeys(("definition", "source", "hash", "graph", "variables_schema"))
-        return answers.Workflow(**_workflow(found), **unknown)
+        problems = [problem for one in (found, *others) for problem in summary(one).problems]
+        return answers.Workflow(**{**_workflow(found), "problems": problems}, **unknown)
     return answers.Workflow(
         **_workflow(found),
         definition=decode(found.text),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from stepwell.api import answers, workflow_views
+from stepwell.api import answers, bodies, workflow_views
 from stepwell.api.json_response import Json
 from stepwell.api.openapi import refusals
 from stepwell.api.requests import Asked, Cursor, Limit, WorkflowText
-from stepwell.errors import DefinitionError, FieldProblem, InvalidInput, NotFound
+from stepwell.errors import DefinitionError, NotFound
+from stepwell.loader import load
+from stepwell.registry import actions
+from stepwell.stores.records import decode_cursor, encode_cursor
+from stepwell.wiring import System
 
 router = APIRouter(tags=["workflows"])
 
@@ -37,9 +39,11 @@ _VALIDATED: dict[str, Any] = {
 )
 def list_workflows(system: Asked, limit: Limit = 50, cursor: Cursor = None) -> Json:
     """By id; files that do not load are among them, with their problems."""
-    found = [one for one in system.service.catalog.all() if cursor is None or one.workflow_id > cursor]
+    after = [] if cursor is None else decode_cursor(cursor, 2)
+    found = [one for one in system.service.catalog.all() if [one.workflow_id, one.file] > after]
     page = [workflow_views.summary(one) for one in found[:limit]]
-    return Json(answers.Listing(items=page, next_cursor=page[-1].id if len(found) > limit else None))
+    following = encode_cursor(page[-1].id, page[-1].file) if len(found) > limit else None
+    return Json(answers.Listing(items=page, next_cursor=following))
 
 
 @router.post(
@@ -50,11 +54,11 @@ def list_workflows(system: Asked, limit: Limit = 50, cursor: Cursor = None) -> J
     openapi_extra=_VALIDATED,
 )
 async def validate(system: Asked, request: Request) -> Json:
-    """Send YAML as it is, or JSON with a `text`. Nothing is kept."""
-    text = await request.body()
-    if "json" in request.headers.get("content-type", ""):
-        text = _text_of(text)
-    return await run_in_threadpool(_validation, system, text)
+    """Send YAML as it is, or JSON with a `text`. Nothing is kept, and nothing that the text names is imported.
+
+    So the function of a `call` is not looked for: only a file in the server's folder is checked for that.
+    """
+    return await run_in_threadpool(_validation, system, await request.body(), bodies.is_json(request))
 
 
 @router.get(
@@ -65,23 +69,17 @@ async def validate(system: Asked, request: Request) -> Json:
 )
 def show_workflow(system: Asked, workflow_id: str) -> Json:
     """Its definition, source, graph, the JSON Schema of its variables; of a broken file its problems."""
-    catalog = {one.workflow_id: one for one in system.service.catalog.all()}
-    if workflow_id not in catalog:
-        raise NotFound("workflow", workflow_id, catalog)
-    return Json(workflow_views.workflow(catalog[workflow_id]))
+    catalog = system.service.catalog.all()
+    found = [one for one in catalog if one.workflow_id == workflow_id]
+    if not found:
+        raise NotFound("workflow", workflow_id, (one.workflow_id for one in catalog))
+    return Json(workflow_views.workflow(*found))
 
 
-def _text_of(body: bytes) -> bytes:
+def _validation(system: System, body: bytes, is_json: bool) -> Json:
+    text = bodies.parse(WorkflowText, body).text if is_json else body
     try:
-        return WorkflowText.model_validate(json.loads(body)).text.encode("utf-8", "surrogatepass")
-    except (ValidationError, ValueError, RecursionError) as error:
-        message = 'must be {"text": "…"}, the text of a workflow in JSON'
-        raise InvalidInput([FieldProblem("text", message)]) from error
-
-
-def _validation(system: Asked, text: bytes) -> Json:
-    try:
-        system.service.catalog.from_text(text)
+        load(text, "<text>", registry=actions, expression_env=system.settings.expression_env)
     except DefinitionError as error:
         return Json(answers.Validation(valid=False, problems=workflow_views.definition_problems(error)))
     return Json(answers.Validation(valid=True, problems=[]))

@@ -14,9 +14,9 @@ def task_form(system: System, task: Task) -> dict[str, Any]:
     return views.task(system.service, task, system.store.now()).model_dump(mode="json")
 
 
-def summary(system: System, task: Task, now: float) -> dict[str, Any]:
+def summary(task: Task, now: float) -> dict[str, Any]:
     """A task without its result, at the store's time `now`."""
-    return views.summary(system.service, task, now).model_dump(mode="json")
+    return views.summary(task, now).model_dump(mode="json")
 
 
 def step_form(system: System, task: Task, record: StepRecord) -> dict[str, Any]:

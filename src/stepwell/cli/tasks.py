@@ -66,7 +66,7 @@ def tasks(
         if as_json:
             from stepwell.cli.forms import summary
 
-            items = [summary(system, task, now) for task in page.items]
+            items = [summary(task, now) for task in page.items]
             print_json({"items": items, "next_cursor": page.next_cursor})
             return
     from stepwell.cli.tables import of_tasks

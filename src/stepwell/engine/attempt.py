@@ -48,10 +48,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class TimeLimit:
-    """How long an attempt may take, and what is said when it took longer."""
+    """How long an attempt may take, and what is said when it took longer; `own`: it is not that of something around."""
 
     seconds: float
     message: str
+    own: bool
 
 
 class Attempt:
@@ -170,7 +171,9 @@ class Attempt:
         return replace(error, status=fail.status, retry_after=wish)
 
     def _late(self) -> Error:
-        return self._error("timeout", self.limit.message if self.limit else "its time was over", True)
+        if self.limit is None:
+            return self._error("timeout", "its time was over", True)
+        return self._error("timeout", self.limit.message, self.limit.own)
 
     def _cancelled(self, message: str) -> Outcome:
         return Outcome(error=self._error("cancelled", message, False), interrupted=True)

@@ -41,6 +41,11 @@ class Items:
         return self.failed <= self.allowed
 
     @property
+    def listed(self) -> list[dict[str, Any]]:
+        """The failures, in item order."""
+        return [self.failures[index] for index in sorted(self.failures)]
+
+    @property
     def has_room(self) -> bool:
         """Whether another item may start."""
         return self.running < self.at_once and self.completed < self.wanted
@@ -62,10 +67,9 @@ class Loops:
         await self._all(node, plan.name, Scope(None, record.path, record.position, scope), record, items)
         texts = [self._run.names.text(self._records.part(node, record, index)) for index in range(count)]
         self._records.write(
-            record,
+            self._records[record.path],
             status=StepStatus.COMPLETED,
             output=self._run.bounded("[" + ",".join(texts) + "]", node, record.path),
-            failures=[items.failures[index] for index in sorted(items.failures)],
             completed_at=self._run.now(),
         )
 
@@ -101,22 +105,24 @@ class Loops:
                 break
             index, fiber = await mailbox.next()
             items.running -= 1
+            self._count(items, index, self._records.part(node, record, index))
             try:
-                self._count(items, index, fiber.result())
+                fiber.result()
             except StepwellError as error:
                 failure = graver(failure, error)
                 self._run.halt(around, FAILED)
+        self._records.write(self._records[record.path], failures=items.listed)
         if failure is not None:
             raise failure
         if waiting and items.completed < items.wanted:
             raise Halted(around.halt or FAILED)
 
     def _count(self, items: Items, index: int, ended: StepRecord) -> None:
-        """Note how an item ended."""
-        if ended.error is None:
-            items.completed += 1
-        else:
+        """Note how an item ended, unless it did not come to an end."""
+        if ended.error is not None:
             items.failures[index] = {"index": index, "item": items.values[index], "error": ended.error.as_json()}
+        elif ended.status is StepStatus.COMPLETED:
+            items.completed += 1
 
     async def _part(
         self, node: Node, scope: Scope, whole: StepRecord, index: int, tolerates: Callable[[], bool] = lambda: False

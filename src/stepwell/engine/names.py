@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import PurePath
 from typing import Any
 
 from stepwell.engine.scope import Derived, Scope
@@ -104,15 +105,18 @@ class Names:
             known = self._values[record.path] = (record.output, decode(self.text(record)))
         return known[1]
 
-    def files(self, scope: Scope, step_ids: Iterable[str]) -> list[Mapping[str, Mapping[str, Any]]]:
-        """The files that these steps, or all items of them, kept: one mapping a record."""
-        paths = [path for step_id in step_ids if (path := scope.find(step_id))]
+    def files(self, scope: Scope, wanted: Iterable[str]) -> list[Mapping[str, Mapping[str, Any]]]:
+        """The files that these steps, or all items of them, kept, and those of these variables of type `file`: one
+        mapping of path to `{size, sha256}` for each record and variable."""
+        wanted = list(wanted)
+        paths = [path for name in wanted if (path := scope.find(name))]
         inside = tuple(f"{path}{mark}" for path in paths for mark in "[/")
-        return [
+        kept = [
             record.files
             for record in (self.records.values() if paths else ())
             if record.files and (record.path in paths or record.path.startswith(inside))
         ]
+        return kept + [_uploaded(self.variables[name]) for name in wanted if not scope.find(name)]
 
     def encode(self, value: object, what: str) -> str:
         """The JSON text of a value without secrets."""
@@ -121,3 +125,9 @@ class Names:
     def shown(self, inputs: str) -> str:
         """Inputs as the record shows them: without secrets, and only their size if they are large."""
         return self.masker.mask_json(inputs) if len(inputs) <= APART_SIZE else encode({"size": len(inputs)})
+
+
+def _uploaded(value: Any) -> dict[str, Mapping[str, Any]]:
+    """The files of a variable of type `file`, or of a list of them, by their names; folders in a name are left out."""
+    uploads = [upload for upload in (value if isinstance(value, list) else [value]) if upload]
+    return {PurePath(upload["name"] or upload["sha256"]).name: upload for upload in uploads}

@@ -307,10 +307,9 @@ class Run:
     def _limit(self, scope: Scope, own: float | None) -> TimeLimit | None:
         left = None if scope.deadline is None else max(0.0, scope.deadline - self.elapsed())
         if own is not None and (left is None or own <= left):
-            return TimeLimit(own, f"it took longer than its time limit of {own:g} s")
-        return (
-            None if left is None else TimeLimit(left, "the time limit of the task, or of a group around it, was over")
-        )
+            return TimeLimit(own, f"it took longer than its time limit of {own:g} s", own=True)
+        message = "the time limit of the task, or of a group around it, was over"
+        return None if left is None else TimeLimit(left, message, own=False)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

@@ -66,7 +66,12 @@ class Sweeper:
     def sweep(self) -> None:
         """One round."""
         store, gap = self._store, time.monotonic() - self._last
-        found = [*store.reap(grace=gap > self._lease), *store.wake()]
+        lost = store.reap(grace=gap > self._lease)
+        for task in lost:
+            log.warning(
+                "task %s: its worker was lost, it is %s now (crash %d)", task.task_id, task.status, task.crashes
+            )
+        found = [*lost, *store.wake()]
         self._last = time.monotonic()  # only now: while the store was away nobody could renew a lease either
         found += store.queued(older_than=0.0 if self._first else FORGOTTEN)
         self._first = False

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from stepwell.errors import ExpressionError
-from stepwell.expressions.bounds import Run
+from stepwell.expressions.bounds import CHARACTERS_PER_WORK, Run
 from stepwell.expressions.missing import present
-from stepwell.expressions.results import kind
+from stepwell.values import kind
+
+MAX_STRIPPED = 1_000
+MAX_ATTRIBUTE = 1_000
 
 
 def whole(value: object, what: str, low: int, high: int) -> int:
@@ -24,7 +27,24 @@ def text(value: object, what: str) -> str:
     value = present(value)
     if isinstance(value, str):
         return value
-    raise ExpressionError(f"{what} is a text, not {kind(value)}")
+    raise ExpressionError(f"{what} is a string, not {kind(value)}")
+
+
+def attribute_text(attribute: object) -> str:
+    """An attribute as it is written, `a.b.0`; raises ExpressionError."""
+    spelled = str(attribute) if isinstance(attribute, int) else text(attribute, "an attribute")
+    if len(spelled) > MAX_ATTRIBUTE:
+        raise ExpressionError(f"an attribute has at most {MAX_ATTRIBUTE:,} characters, not {len(spelled):,}")
+    return spelled
+
+
+def stripped(run: Run, source: str, chars: object) -> str | None:
+    """The characters to take off both ends of a text (None: space), the work of looking for them taken."""
+    sought = None if chars is None else text(chars, "what is stripped")
+    if sought is not None and len(sought) > MAX_STRIPPED:
+        raise ExpressionError(f"what is stripped has at most {MAX_STRIPPED:,} characters, not {len(sought):,}")
+    run.spend(len(source) * (1 + len(sought or "") // CHARACTERS_PER_WORK) // CHARACTERS_PER_WORK)
+    return sought
 
 
 def items(run: Run, value: object) -> list[Any]:

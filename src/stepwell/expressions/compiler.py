@@ -20,7 +20,8 @@ from stepwell.expressions.functions import FUNCTIONS, call_function, call_method
 from stepwell.expressions.library import apply_filter, apply_test, check_arguments, find_filter, find_test
 from stepwell.expressions.missing import Missing
 from stepwell.expressions.paths import Path, constant_key, follow, member, place_of, static_path
-from stepwell.expressions.results import joined, kind
+from stepwell.expressions.results import joined
+from stepwell.values import kind
 
 Evaluate = Callable[[Run], Any]
 Arguments = Callable[[Run], tuple[list[Any], dict[str, Any]]]
@@ -118,7 +119,7 @@ def _slice(base: Evaluate, node: nodes.Slice) -> Evaluate:
     def cut(run: Run) -> Any:
         value = base(run)
         if not isinstance(value, (list, tuple, str)):
-            raise ExpressionError(f"only a list or a text has slices, not {kind(value)}")
+            raise ExpressionError(f"only a list or a string has slices, not {kind(value)}")
         limits = [bound(run) for bound in bounds]
         part = value[slice(*(None if x is None else whole(x, "a slice", -MAX_NODES, MAX_NODES) for x in limits))]
         run.spend(len(part))

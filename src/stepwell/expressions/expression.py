@@ -11,6 +11,7 @@ from stepwell.errors import ExpressionError
 from stepwell.expressions import list_filters, text_filters
 from stepwell.expressions.bounds import Run
 from stepwell.expressions.compiler import Evaluate, build
+from stepwell.expressions.library import told
 from stepwell.expressions.references import Reference, references_of
 from stepwell.expressions.results import Exporter, spell
 from stepwell.expressions.syntax import OPENING, parse, split
@@ -97,5 +98,5 @@ def _moved(error: Exception, shift: int) -> ExpressionError:
     """The failure as ExpressionError, its offset counted in the text around the expression."""
     if isinstance(error, ExpressionError):
         return ExpressionError(error.message, offset=error.offset + shift, hint=error.hint)
-    reason = "values are nested too deeply" if isinstance(error, RecursionError) else str(error)
+    reason = "values are nested too deeply" if isinstance(error, RecursionError) else told(error)
     return ExpressionError(reason, offset=shift)

@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from stepwell.errors import ExpressionError, did_you_mean
+from stepwell.errors import ExpressionError, did_you_mean, short
 from stepwell.expressions import arguments, text_filters
 from stepwell.expressions.bounds import CHARACTERS_PER_WORK, MAX_RANGE, Run
 from stepwell.expressions.missing import present
-from stepwell.expressions.results import kind
-from stepwell.expressions.times import formatted, timestamp, to_duration, to_time
+from stepwell.expressions.times import formatted, to_duration, to_time
+from stepwell.values import iso, kind
 
 Function = Callable[..., object]
 MAX_BOUND = 2**62
 INSTEAD = {
-    "format": "write `a ~ b` to put texts together",
+    "format": "write `a ~ b` to put strings together",
     "join": "write `list | join(', ')`",
     "append": "write `list + [item]`",
     "extend": "write `list + list`",
@@ -77,8 +77,7 @@ def _cut(method: Callable[[str, str], str]) -> Function:
 
 def _strip(method: Callable[[str, str | None], str]) -> Function:
     def strip(run: Run, value: str, /, chars: object = None) -> str:
-        run.spend(len(value) // CHARACTERS_PER_WORK)
-        return method(value, None if chars is None else arguments.text(chars, "what is stripped"))
+        return method(value, arguments.stripped(run, value, chars))
 
     return strip
 
@@ -108,7 +107,7 @@ OBJECT_METHODS: dict[str, Function] = {
     "values": lambda run, value, /: [item for _, item in arguments.pairs(run, value)],
 }
 TIME_METHODS: dict[str, Function] = {
-    "isoformat": lambda _, value, /: timestamp(value),
+    "isoformat": lambda _, value, /: iso(value),
     "timestamp": lambda _, value, /: value.timestamp(),
     "weekday": lambda _, value, /: value.weekday(),
     "strftime": lambda _, value, form, /: formatted(value, form),
@@ -128,7 +127,7 @@ def check_method(name: str, offset: int) -> None:
     if name not in known:
         meant = "" if name in INSTEAD else did_you_mean(name, known)
         hint = INSTEAD.get(name, f"methods are: {', '.join(known)}; for everything else there are filters")
-        raise ExpressionError(f"unknown method '{name}'{meant}", offset=offset, hint=None if meant else hint)
+        raise ExpressionError(f"unknown method '{short(name)}'{meant}", offset=offset, hint=None if meant else hint)
 
 
 def call_method(run: Run, value: object, name: str, args: list[Any], keywords: dict[str, Any]) -> object:
@@ -147,6 +146,6 @@ def call_function(run: Run, name: str, args: list[Any], keywords: dict[str, Any]
 def call_name(name: str, value: object, args: list[Any], keywords: dict[str, Any]) -> object:
     """Call what the names hold; only functions that were put there can be called."""
     if not callable(present(value)):
-        raise ExpressionError(f"'{name}' is {kind(value)}, not a function")
+        raise ExpressionError(f"'{short(name)}' is {kind(value)}, not a function")
     result: object = value(*args, **keywords)  # type: ignore[operator]
     return result

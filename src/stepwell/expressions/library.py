@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from stepwell.errors import ExpressionError, did_you_mean
+from stepwell.errors import ExpressionError, did_you_mean, short
 from stepwell.expressions.bounds import WORK_PER_CALL, Run
 from stepwell.expressions.missing import present
 from stepwell.expressions.predicates import GUARDS, PREDICATES
@@ -46,7 +46,7 @@ def find_filter(name: str, offset: int = 0) -> Filter:
     if name not in FILTERS:
         meant = f" (did you mean '{ELSEWHERE[name]}'?)" if name in ELSEWHERE else did_you_mean(name, FILTERS)
         hint = None if meant else f"there are: {', '.join(sorted(FILTERS))}"
-        raise ExpressionError(f"unknown filter '{name}'{meant}", offset=offset, hint=hint)
+        raise ExpressionError(f"unknown filter '{short(name)}'{meant}", offset=offset, hint=hint)
     return FILTERS[name]
 
 
@@ -55,7 +55,7 @@ def find_test(name: str, offset: int = 0) -> Filter:
     if name not in PREDICATES:
         meant = did_you_mean(name, PREDICATES)
         hint = None if meant else f"there are: {', '.join(sorted(PREDICATES))}"
-        raise ExpressionError(f"unknown test 'is {name}'{meant}", offset=offset, hint=hint)
+        raise ExpressionError(f"unknown test 'is {short(name)}'{meant}", offset=offset, hint=hint)
     return PREDICATES[name]
 
 
@@ -91,4 +91,9 @@ def _call(
     try:
         return function(run, value, *args, **keywords)
     except (TypeError, ValueError, ArithmeticError) as error:
-        raise ExpressionError(f"{what}: {error}") from error
+        raise ExpressionError(f"{what}: {told(error)}") from error
+
+
+def told(error: Exception) -> str:
+    """Why an operation of Python failed, without the value, which those that raise `ValueError` like to quote."""
+    return "a value that does not fit" if isinstance(error, ValueError) else str(error)

@@ -8,12 +8,13 @@ from functools import partial
 from itertools import groupby as runs
 from typing import Any
 
-from stepwell.errors import ExpressionError
+from stepwell.errors import ExpressionError, short
 from stepwell.expressions import arguments, operators, results
-from stepwell.expressions.bounds import MAX_NODES, WORK_PER_CALL, Run
+from stepwell.expressions.bounds import CHARACTERS_PER_WORK, MAX_NODES, WORK_PER_CALL, WORK_PER_ITEM, Run
 from stepwell.expressions.library import apply_filter, apply_test, register
 from stepwell.expressions.missing import Missing, present
 from stepwell.expressions.paths import Group, Place, member
+from stepwell.values import kind
 
 Getter = Callable[[object], Any]
 
@@ -23,10 +24,12 @@ NO_DEFAULT = object()
 
 def _getter(run: Run, attribute: object, fallback: object = NO_DEFAULT) -> Getter:
     """Reads a dotted attribute (`a.b.0`) of an item; `fallback` stands in where it is missing."""
-    keys = [int(key) if key.isdecimal() else key for key in str(attribute).split(".")]
+    spelled = arguments.attribute_text(attribute)
+    keys = [int(key) if key.isdecimal() else key for key in spelled.split(".")]
+    work = WORK_PER_CALL + WORK_PER_ITEM * len(keys)
 
     def get(item: object) -> object:
-        run.spend(WORK_PER_CALL)
+        run.spend(work)
         for key in keys:
             item = member(run.names, item, key, ITEM)
         return fallback if fallback is not NO_DEFAULT and isinstance(item, Missing) else item
@@ -40,7 +43,10 @@ def _sort_key(run: Run, attribute: object, case_sensitive: object, fallback: obj
 
     def key(item: object) -> object:
         value = present(get(item))
-        return value.lower() if isinstance(value, str) and not case_sensitive else value
+        if not isinstance(value, str) or case_sensitive:
+            return value
+        run.spend(len(value) // CHARACTERS_PER_WORK)
+        return value.lower()
 
     return key
 
@@ -113,7 +119,7 @@ def mapped(
     if attribute is not None:
         apply = _getter(run, attribute, keywords.pop("default", NO_DEFAULT))
         if keywords:
-            raise ExpressionError(f"map(attribute=…) takes no {', '.join(keywords)}")
+            raise ExpressionError(f"map(attribute=…) takes no {short(', '.join(keywords))}")
     else:
         apply = partial(_apply, run, arguments.text(filter, "the name of a filter"), args, keywords)
     result = [apply(item) for item in arguments.items(run, value)]
@@ -145,7 +151,7 @@ def sort(
 ) -> list[object]:
     """The items in order; `attribute` may name several, with commas."""
     ordered = arguments.items(run, value)
-    names = [None] if attribute is None else str(attribute).split(",")
+    names = [None] if attribute is None else arguments.attribute_text(attribute).split(",")
     for name in reversed(names):  # a stable sort by the last attribute first is a sort by all of them
         ordered = _ordered(ordered, _sort_key(run, name, case_sensitive), reverse=bool(reverse))
     return ordered
@@ -155,7 +161,7 @@ def _ordered(items: list[object], key: Getter, *, reverse: bool = False) -> list
     try:
         return sorted(items, key=key, reverse=reverse)
     except TypeError as error:
-        kinds = sorted({results.kind(key(item)) for item in items})
+        kinds = sorted({kind(key(item)) for item in items})
         raise ExpressionError(f"cannot put {' and '.join(kinds)} in order") from error
 
 
@@ -223,7 +229,7 @@ def join(run: Run, value: object, /, d: object = "", attribute: object = None) -
 def length(_: Run, value: Any, /) -> int:
     if isinstance(value, (str, list, tuple, Mapping)):
         return len(value)
-    raise ExpressionError(f"{results.kind(value)} has no length")
+    raise ExpressionError(f"{kind(value)} has no length")
 
 
 @register("list")

@@ -10,7 +10,7 @@ from typing import Any
 from stepwell.errors import ExpressionError
 from stepwell.expressions.bounds import CHARACTERS_PER_WORK, MAX_BITS, Run
 from stepwell.expressions.missing import present
-from stepwell.expressions.results import kind
+from stepwell.values import kind
 
 Operator = Callable[[Run, Any, Any], object]
 SCALARS = frozenset({int, float, bool, str, type(None)})
@@ -104,7 +104,7 @@ def _signed(symbol: str, compute: Callable[[Any], Any], value: Any) -> object:
 
 def _mismatch(symbol: str, left: object, right: object) -> ExpressionError:
     present(left), present(right)
-    hint = "write `~` to put texts together" if symbol in "+%" and str in (type(left), type(right)) else None
+    hint = "write `~` to put strings together" if symbol in "+%" and str in (type(left), type(right)) else None
     return ExpressionError(f"cannot use '{symbol}' on {kind(left)} and {kind(right)}", hint=hint)
 
 
@@ -149,8 +149,8 @@ def contained(run: Run, value: Any, container: Any) -> bool:
         run.weigh(container)
         return value in container
     if isinstance(present(container), str):
-        raise ExpressionError(f"only a text can be in a text, not {kind(value)}")
-    raise ExpressionError(f"nothing can be in {kind(container)}; 'in' takes a list, an object or a text")
+        raise ExpressionError(f"only a string can be in a string, not {kind(value)}")
+    raise ExpressionError(f"nothing can be in {kind(container)}; 'in' takes a list, an object or a string")
 
 
 def not_contained(run: Run, value: Any, container: Any) -> bool:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from jinja2 import nodes
 
-from stepwell.errors import did_you_mean
+from stepwell.errors import did_you_mean, short
 from stepwell.expressions.missing import Missing
-from stepwell.expressions.results import kind
+from stepwell.values import kind
 
 MAX_LISTED = 10
 TIME_MEMBERS = frozenset({"year", "month", "day", "hour", "minute", "second"})
@@ -78,11 +78,18 @@ def first_offset(node: nodes.Node) -> int:
 
 def spelling(path: Path) -> str:
     """A path as people write it."""
-    return str(path[0]) + "".join(_suffix(key) for key in path[1:])
+    return short(str(path[0])) + "".join(_suffix(key) for key in path[1:])
 
 
 def _suffix(key: object) -> str:
-    return f".{key}" if isinstance(key, str) and key.isidentifier() else f"[{key!r:.60}]"
+    return f".{short(key)}" if isinstance(key, str) and key.isidentifier() else f"[{_named(key)}]"
+
+
+def _named(key: object) -> str:
+    """A key for a message: what people wrote, cut; of anything but strings and whole numbers only the kind."""
+    if isinstance(key, str):
+        return repr(short(key))
+    return short(str(key)) if isinstance(key, int) else kind(key)
 
 
 def follow(names: Mapping[str, object], path: Path, offset: int) -> object:
@@ -119,7 +126,7 @@ def _has_attribute(value: object, name: str) -> bool:
 
 
 def _explain_name(names: Mapping[str, object], name: str) -> str:
-    return f"'{name}' is not known here{did_you_mean(name, names)}; there are: {_listed(names)}"
+    return f"'{short(name)}' is not known here{did_you_mean(name, names)}; there are: {_listed(names)}"
 
 
 def _explain_member(names: Mapping[str, object], value: object, key: object, place: Place) -> str:
@@ -132,12 +139,12 @@ def _reason(value: object, key: object, base: str) -> str:
         return f"{base} is null"
     if isinstance(value, Mapping):
         near = did_you_mean(key, [name for name in value if isinstance(name, str)]) if isinstance(key, str) else ""
-        return f"{key!r:.60} is missing{near}; there are: {_listed(value)}"
+        return f"{_named(key)} is missing{near}; there are: {_listed(value)}"
     if isinstance(value, (list, tuple)) and isinstance(key, int):
-        return f"there is no item {key}, the list has {len(value)}"
+        return f"there is no item {_named(key)}, the list has {len(value)}"
     if isinstance(value, (list, tuple)):
-        return f"{base} is a list; take an item like [0], or `| map(attribute={key!r:.60})`"
-    return f"{base} is {kind(value)} and has no {key!r:.60}"
+        return f"{base} is a list; take an item like [0], or `| map(attribute={_named(key)})`"
+    return f"{base} is {kind(value)} and has no {_named(key)}"
 
 
 def _skipped(names: Mapping[str, object], path: Path) -> str:
@@ -147,7 +154,7 @@ def _skipped(names: Mapping[str, object], path: Path) -> str:
     steps = names.get("steps")
     step = steps.get(path[1]) if isinstance(steps, Mapping) else None
     skipped = isinstance(step, Mapping) and step.get("status") == "skipped"
-    return f" because step '{path[1]}' was skipped" if skipped else ""
+    return f" because step {_named(path[1])} was skipped" if skipped else ""
 
 
 def _listed(names: Iterable[object]) -> str:

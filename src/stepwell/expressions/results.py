@@ -1,4 +1,4 @@
-"""Values as they leave an expression: fresh, bounded JSON; and how each kind of value is named and spelled."""
+"""Values as they leave an expression: fresh, bounded JSON; and how each kind of value is spelled."""
 
 from __future__ import annotations
 
@@ -10,28 +10,12 @@ from datetime import datetime, timedelta
 from stepwell.errors import ExpressionError
 from stepwell.expressions.bounds import MAX_DEPTH, MAX_NODES, MAX_TEXT, WORK_PER_ENCODING, Run
 from stepwell.expressions.missing import present
-from stepwell.expressions.times import seconds, timestamp
+from stepwell.expressions.times import seconds
+from stepwell.values import iso
 
 ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 UNCHANGED = frozenset({int, bool, type(None)})
-
-KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
-    (bool, "a boolean"),
-    ((int, float), "a number"),
-    (str, "a text"),
-    ((list, tuple), "a list"),
-    (Mapping, "an object"),
-    (datetime, "a time"),
-    (timedelta, "a duration"),
-)
-
-
-def kind(value: object) -> str:
-    """What a value is, in the words of the workflow language: `null`, `a number`, `a list`, …"""
-    if value is None:
-        return "null"
-    return next((name for types, name in KINDS if isinstance(value, types)), "a function")
 
 
 def spell(run: Run, value: object) -> str:
@@ -128,7 +112,7 @@ def _finite(value: float) -> float:
 
 def _export_scalar(value: object) -> object:
     if isinstance(value, datetime):
-        return timestamp(value)
+        return iso(value)
     if isinstance(value, timedelta):
         return seconds(value)
     if isinstance(value, int):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stepwell.errors import ExpressionError
+from stepwell.errors import ExpressionError, short
 from stepwell.expressions.bounds import MAX_DEPTH, Run
 from stepwell.expressions.expression import Expression, compile_expression
 from stepwell.expressions.references import Reference
@@ -58,7 +58,7 @@ def _compile(value: object, place: str, found: list[Expression], depth: int) -> 
 
 
 def _below(place: str, key: object) -> str:
-    return f"{place}.{key}" if place else str(key)
+    return f"{place}.{short(str(key))}" if place else short(str(key))
 
 
 def _compile_text(text: str, place: str, found: list[Expression]) -> Fill:

@@ -13,15 +13,16 @@ from urllib.parse import quote, quote_plus
 
 from jinja2.filters import do_float, do_int, do_round, do_title
 
+from stepwell import patterns
 from stepwell.errors import ExpressionError
 from stepwell.expressions import operators
-from stepwell.expressions.arguments import pairs, text, whole
-from stepwell.expressions.bounds import MAX_NODES, MAX_TEXT, WORK_PER_ENCODING, Run
+from stepwell.expressions.arguments import pairs, stripped, text, whole
+from stepwell.expressions.bounds import MAX_NODES, MAX_TEXT, MAX_WORK, WORK_PER_ENCODING, Run
 from stepwell.expressions.library import register
 from stepwell.expressions.missing import Missing
-from stepwell.expressions.patterns import search
-from stepwell.expressions.results import Exporter, encode, joined, kind, spell
+from stepwell.expressions.results import Exporter, encode, joined, spell
 from stepwell.expressions.times import formatted, to_duration, to_time
+from stepwell.values import kind
 
 MAX_PRECISION = 300
 TRUNCATE_LEEWAY = 5
@@ -56,7 +57,8 @@ def title(run: Run, value: object, /) -> str:
 
 @register("trim")
 def trim(run: Run, value: object, /, chars: object = None) -> str:
-    return _text(run, value).strip(None if chars is None else text(chars, "`chars` of trim"))
+    source = _text(run, value)
+    return source.strip(stripped(run, source, chars))
 
 
 @register("replace")
@@ -74,9 +76,15 @@ def split(run: Run, value: object, /, sep: object = None, maxsplit: object = -1)
     source = text(value, "what is split")
     run.text(len(source))
     most = whole(maxsplit, "`maxsplit` of split", -1, MAX_NODES)
-    parts = source.split(None if sep is None else text(sep, "`sep` of split"), MAX_NODES if most < 0 else most)
+    parts = source.split(_separator(sep), MAX_NODES if most < 0 else most)
     run.items(len(parts))
     return parts
+
+
+def _separator(sep: object) -> str | None:
+    if sep == "":
+        raise ExpressionError("`sep` of split must not be empty; `| list` gives the characters")
+    return None if sep is None else text(sep, "`sep` of split")
 
 
 @register("truncate")
@@ -209,7 +217,13 @@ def _bytes(run: Run, value: object) -> bytes:
 @register("regex_match")
 def regex_match(run: Run, value: object, /, pattern: object) -> bool:
     """Whether the pattern is found in the text; anchor it with `^` and `$` to match the whole."""
-    return search(run, text(value, "the input of regex_match"), text(pattern, "the pattern"))
+    source = text(value, "the input of regex_match")
+    try:
+        compiled = patterns.compile_pattern(text(pattern, "the pattern"))
+    except ValueError as error:
+        raise ExpressionError(str(error)) from error
+    run.spend(compiled.cost(source) * MAX_WORK // patterns.MAX_WORK)
+    return compiled.found_in(source)
 
 
 @register("date")

@@ -13,7 +13,7 @@ from stepwell.loader.scalars import value_at
 from stepwell.loader.sites import Site
 from stepwell.loader.texts import OPENING
 from stepwell.registry import Action, Registry
-from stepwell.variables.conversions import shown
+from stepwell.values import shown
 
 MAX_NAME = 200
 """Longer names of actions and functions are not looked for."""

@@ -63,6 +63,6 @@ def _check_meaning(
         inputs.check(site)
     for site in tree.sites:
         names.check_step(site)
-        visibility.check_files(site)
+        visibility.check_files(site, workflow.variables)
     for listing in tree.listings:
         check_cycles(report, listing)

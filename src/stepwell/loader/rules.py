@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stepwell.loader.report import Report
+from stepwell.loader.report import Path, Report
 from stepwell.loader.scalars import value_at
 from stepwell.loader.sites import Site
 from stepwell.plan import LEAF_KINDS
-from stepwell.workflow import KINDS, UNSUPPORTED_STEP_KEYS
+from stepwell.values import seconds
+from stepwell.workflow import KINDS, UNSUPPORTED_STEP_KEYS, has_expression
 
 LEAVES = "`uses`, `call` or `run`"
 ONLY_WITH = (
@@ -99,8 +100,13 @@ def _check_values(report: Report, site: Site) -> None:
         value = getattr(holder, path[-1]) if holder is not None else None
         if isinstance(value, int) and value < least:
             report.add((*site.path, *path), f"`{path[-1]}` must be at least {least}, not {value}")
-    if step.timeout == 0:
-        report.add((*site.path, "timeout"), "`timeout` must be more than 0; leave it out for no limit")
+    check_time_limit(report, (*site.path, "timeout"), step.timeout)
+
+
+def check_time_limit(report: Report, path: Path, limit: str | float | None) -> None:
+    """Report a limit of no time, which every run of it would pass."""
+    if limit is not None and not has_expression(limit) and seconds(limit) == 0:
+        report.add(path, "`timeout` must be more than 0; leave it out for no limit")
 
 
 def _listed(keys: tuple[str, ...] | list[str], last: str = "or") -> str:

@@ -6,7 +6,7 @@ import re
 from itertools import islice
 from typing import Any
 
-from stepwell.strict_yaml import Document, Place
+from stepwell.strict_yaml import Document, Place, quoted
 
 Path = tuple[str | int, ...]
 
@@ -67,13 +67,6 @@ def with_variable(line: str, column: int, variable: str) -> str | None:
     """The line of a script with `$NAME` in place of the expression at `column`; None if that goes on elsewhere."""
     braces = _BRACES.match(line, column)
     return line[:column] + variable + line[braces.end() :] if braces else None
-
-
-def quoted(text: str) -> str:
-    """The text as YAML takes it anywhere: in double quotes, or in single ones where that needs fewer escapes."""
-    if '"' not in text and "\\" not in text:
-        return f'"{text}"'
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _after_anchor(document: Document, place: Place) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from stepwell.values import DURATION_PATTERN
 from stepwell.workflow import KINDS, Workflow
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DURATION = {
     "anyOf": [
         {"type": "number", "minimum": 0},
-        {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*(ms|s|m|h|d)?\s*$"},
+        {"type": "string", "pattern": DURATION_PATTERN},
         {"type": "string", "pattern": r"\$\{\{"},
     ]
 }

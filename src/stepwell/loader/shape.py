@@ -26,7 +26,7 @@ from stepwell.loader.grammar import (
 from stepwell.loader.report import Path, Report
 from stepwell.loader.scalars import value_at
 from stepwell.strict_yaml import Document
-from stepwell.variables.conversions import kind_of, shown
+from stepwell.values import kind, shown
 from stepwell.workflow import VariableType, Workflow
 
 _PLACEHOLDERS: Mapping[str, object] = {"steps": [{}], "type": "any", "in": []}
@@ -165,12 +165,10 @@ def _misfit(path: Path, value: object) -> str:
     if len(path) == 2 and path[0] == "variables":
         return f"a variable is named with {EXPECTED['id']}, not {key!r:.120}"
     if len(path) == 2 and path[0] == "labels":
-        return f"the label {key!r:.100} must be text, not {kind_of(value)}: put it in quotes"
+        return f"the label {key!r:.100} must be text, not {kind(value)}: put it in quotes"
     if key == "type":
         meant = did_you_mean(value, get_args(VariableType)) if isinstance(value, str) and len(value) < 100 else ""
         return f"there is no type {shown(value)}{meant}; types are {', '.join(get_args(VariableType))}"
-    if path[-1:] == ("needs",) and isinstance(value, dict):
-        return f"`any` is {value['any']}, but `of` names only {len(value['of'])} steps"
     expected = EXPECTED_OF_WORKFLOW.get(key) if len(path) == 1 else None
     expected = expected or EXPECTED.get(key, "text")
     if isinstance(path[-1], int):

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from stepwell.errors import ExpressionError
 from stepwell.expressions import Expression, compile_expression, split
 from stepwell.loader.report import Path, Report
-from stepwell.loader.scalars import quoted
 from stepwell.loader.sites import Reading, Site, Tree
 from stepwell.plan import own_texts
+from stepwell.strict_yaml import quoted
 from stepwell.workflow import Step, Workflow
 
 OPENING = "${{"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from stepwell.loader.report import Report
 from stepwell.loader.sites import Listing, Reading, Site, Tree
 from stepwell.plan import step_name
+from stepwell.workflow import Variable
 
 MEMBERS = ("output", "status", "error", "attempts", "failures", "files")
 ERROR_MEMBERS = ("code", "message", "step", "path", "attempt", "retryable", "status")
@@ -37,9 +38,11 @@ class Visibility:
         else:
             self._check_members(reading, target)
 
-    def check_files(self, site: Site) -> None:
-        """`needs_files` names steps that are visible and keep files."""
+    def check_files(self, site: Site, declared: Mapping[str, Variable]) -> None:
+        """`needs_files` names steps that are visible and keep files, or variables that hold files."""
         for number, name in enumerate(site.step.needs_files or ()):
+            if name not in self.tree.ids and _holds_files(declared.get(name)):
+                continue
             reading = Reading((*site.path, "needs_files", number), 0, "needs_files", ("steps", name), False, name)
             self.check(reading, site)
             target = self.tree.ids.get(name)
@@ -143,3 +146,8 @@ def _output_members(target: Site) -> list[str] | None:
     if step.kind == "parallel":
         return [step_name(inner, index) for index, inner in enumerate(step.parallel or ())]
     return None
+
+
+def _holds_files(variable: Variable | None) -> bool:
+    """Whether it is a file, or a list of files."""
+    return variable is not None and (variable.type == "file" or _holds_files(variable.items))

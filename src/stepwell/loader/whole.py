@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from stepwell.loader.names import NameCheck
 from stepwell.loader.report import Path, Report
+from stepwell.loader.rules import check_time_limit
 from stepwell.loader.sites import ALWAYS, Known, Reading
 from stepwell.loader.texts import Texts
 from stepwell.workflow import RESERVED_IDS, Workflow
@@ -30,6 +31,8 @@ def check_whole(
         texts.refuse(("labels", name), value)
     for number, value in enumerate(workflow.secrets):
         texts.refuse(("secrets", number), value)
+    check_time_limit(report, ("timeout",), workflow.timeout)
+    check_time_limit(report, ("defaults", "timeout"), workflow.defaults.timeout)
     checker = _Checker(report, texts, names)
     checker.check(("outputs",), workflow.outputs, secrets=())
     checker.check(("env",), workflow.env, secrets=workflow.secrets)

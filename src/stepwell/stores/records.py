@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import pydantic_core
@@ -62,7 +62,7 @@ def error_to_json(error: Error | None) -> str | None:
 
 def error_from_json(text: str | None) -> Error | None:
     """The inverse of `error_to_json`."""
-    return None if text is None else Error(**json.loads(text))
+    return None if text is None else _error_from(json.loads(text))
 
 
 def step_to_json(record: StepRecord) -> str:
@@ -79,6 +79,7 @@ def step_to_json(record: StepRecord) -> str:
         "inputs": record.inputs,
         "error": record.error and asdict(record.error),
         "tolerated": record.tolerated,
+        "stopped": record.stopped,
         "failures": record.failures,
         "files": record.files,
         "history": [_attempt_form(attempt) for attempt in record.history],
@@ -89,13 +90,15 @@ def step_to_json(record: StepRecord) -> str:
 
 def step_from_json(path: str, position: str, status: str, form: str, output: Stored | None) -> StepRecord:
     """The inverse of `step_to_json`."""
-    fields = json.loads(form)
-    fields["error"] = _error_from(fields.get("error"))
-    fields["failures"] = tuple(fields.get("failures", ()))
-    fields["history"] = tuple(
-        Attempt(**{**attempt, "error": _error_from(attempt.get("error"))}) for attempt in fields.get("history", ())
+    found = json.loads(form)
+    found["error"] = _error_from(found.get("error"))
+    found["failures"] = tuple(found.get("failures", ()))
+    found["history"] = tuple(
+        Attempt(**_known(Attempt, {**attempt, "error": _error_from(attempt.get("error"))}))
+        for attempt in found.get("history", ())
     )
-    return StepRecord(path=path, position=position, status=StepStatus(status), output=output, **fields)
+    known = _known(StepRecord, found)
+    return StepRecord(path=path, position=position, status=StepStatus(status), output=output, **known)
 
 
 def encode_cursor(*parts: str) -> str:
@@ -162,4 +165,10 @@ def _attempt_form(attempt: Attempt) -> dict[str, Any]:
 
 
 def _error_from(form: dict[str, Any] | None) -> Error | None:
-    return None if form is None else Error(**form)
+    return None if form is None else Error(**_known(Error, form))
+
+
+def _known(kind: type, form: dict[str, Any]) -> dict[str, Any]:
+    """The fields that this version knows: a newer one beside it may have written more."""
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in form.items() if name in names}

@@ -13,7 +13,8 @@ built. Aliased data are independent copies.
 """
 
 from stepwell.strict_yaml.document import Document
+from stepwell.strict_yaml.lines import quoted
 from stepwell.strict_yaml.reading import parse
 from stepwell.strict_yaml.source import Place
 
-__all__ = ["Document", "Place", "parse"]
+__all__ = ["Document", "Place", "parse", "quoted"]

@@ -7,15 +7,17 @@ from collections.abc import Iterator
 
 import yaml
 
-from stepwell.errors import Problem, did_you_mean
+from stepwell.errors import Problem, did_you_mean, short
 from stepwell.strict_yaml.document import Node, Value
-from stepwell.strict_yaml.lines import faults, quote, repaired
+from stepwell.strict_yaml.lines import faults, quoted, repaired
 from stepwell.strict_yaml.scalars import resolve
 from stepwell.strict_yaml.source import MAX_PROBLEMS, Source
 
 MAX_DEPTH = 64
 MAX_NODES = 2_000_000
 MAX_EXPANDED = 10_000
+# So many anchors are looked through for what misspelt aliases mean; after that they are told without a guess.
+MAX_COMPARED = 2_000
 # A long text weighs as much as one value per so many characters: aliases of it cost memory as soon as they are written.
 WEIGHT = 100
 
@@ -46,6 +48,7 @@ class Composer:
         self._open_anchors: set[str] = set()
         self._nodes = 0
         self._expanded = 0
+        self._compared = 0
 
     def compose(self) -> Node:
         """The root; raises yaml.MarkedYAMLError where the text is no YAML, Stop where a bound is passed."""
@@ -132,7 +135,7 @@ class Composer:
             self._report(self._at(event, "merge keys (<<) are not used here; write the keys out"))
         elif name in entries:
             first = entries[name][0].line + 1
-            self._report(self._at(event, f"key {name!r} stands twice in this mapping, first in line {first}"))
+            self._report(self._at(event, f"key {short(name)!r} stands twice in this mapping, first in line {first}"))
         else:
             return True
         return False
@@ -145,7 +148,7 @@ class Composer:
             return self._at(event, "a key is missing before ':'")
         end = column + len(event.value)
         corrected = f'{text[:column]}"{event.value}"{text[end:]}' if text[column:end] == event.value else None
-        return self._at(event, f"a key is a text; put {event.value} in quotes", corrected)
+        return self._at(event, f"a key is a text; put {short(event.value)} in quotes", corrected)
 
     def _check_colon(self, key: yaml.Event, value: yaml.Event) -> None:
         """In { } a key may stand without ':', which is what a comma inside a value leaves behind."""
@@ -156,7 +159,7 @@ class Composer:
             and value.start_mark
             and ":" not in self.source.text[key.end_mark.index : value.start_mark.index]
         ):
-            name = key.value if isinstance(key, yaml.ScalarEvent) else ""
+            name = short(key.value) if isinstance(key, yaml.ScalarEvent) else ""
             self._report_trap(key, f"{name!r} has no value: write '{name}: …', or quote the value that a comma cuts")
 
     def _scalar(self, event: yaml.ScalarEvent) -> Node:
@@ -192,7 +195,9 @@ class Composer:
 
     def _check_tag(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
         if event.tag is not None:
-            self._report_trap(event, f"tags are not used here ({event.tag}); put a text that begins with '!' in quotes")
+            self._report_trap(
+                event, f"tags are not used here ({short(event.tag)}); put a text that begins with '!' in quotes"
+            )
 
     def _check_escapes(self, event: yaml.ScalarEvent) -> None:
         if "\0" in event.value:
@@ -206,7 +211,7 @@ class Composer:
         name = str(event.anchor)
         target = self._anchors.get(name)
         if name in self._open_anchors:
-            raise Stop(self._at(event, f"the alias *{name} stands inside what it refers to"))
+            raise Stop(self._at(event, f"the alias *{short(name)} stands inside what it refers to"))
         if target is None:
             self._report(self._unknown_alias(event, name))
             target = Node(None, 0, 0)
@@ -214,16 +219,17 @@ class Composer:
         if self._expanded > MAX_EXPANDED:
             raise Stop(self._at(event, f"the aliases stand for more than {MAX_EXPANDED:,} values"))
         if depth + target.height - 1 > MAX_DEPTH:
-            raise Stop(self._at(event, f"nested deeper than {MAX_DEPTH} levels through the alias *{name}"))
+            raise Stop(self._at(event, f"nested deeper than {MAX_DEPTH} levels through the alias *{short(name)}"))
         return Node(target.value, *_start(event), target.size, target.height)
 
     def _unknown_alias(self, event: yaml.Event, name: str) -> Problem:
         line, column = _start(event)
         text = self.source.line(line)
         end = column + len(name) + 1
-        near = did_you_mean(name, self._anchors)
-        message = f"unknown anchor {name!r}{near}; a text that begins with '*' needs quotes"
-        corrected = None if near else text[:column] + quote(text[column:end]) + text[end:]
+        near = did_you_mean(name, self._anchors) if self._compared <= MAX_COMPARED else ""
+        self._compared += len(self._anchors)
+        message = f"unknown anchor {short(name)!r}{near}; a text that begins with '*' needs quotes"
+        corrected = None if near else text[:column] + quoted(text[column:end]) + text[end:]
         return self._at(event, message, corrected)
 
     def _report_trap(self, event: yaml.Event, message: str) -> None:

@@ -76,7 +76,7 @@ def repaired(line: str, found: list[Fault]) -> str:
     return line
 
 
-def quote(text: str) -> str:
+def quoted(text: str) -> str:
     """The text in quotes: double ones, or single ones where that needs fewer escapes."""
     if '"' not in text and "\\" not in text:
         return f'"{text}"'
@@ -138,7 +138,7 @@ def _of_collection(span: _Span, depth: int) -> Iterator[Fault]:
     if rest and not rest.strip("]} "):
         yield Fault(close + 1, span.end, "", "this closing bracket is one too many")
     elif rest:
-        yield span.fault(quote(span.text), "text goes on after the closing bracket; put the whole value in quotes")
+        yield span.fault(quoted(span.text), "text goes on after the closing bracket; put the whole value in quotes")
     else:
         yield from _of_items(span.line, span.start + 1, close, depth + 1)
 
@@ -149,14 +149,14 @@ def _complaint(span: _Span) -> Fault | None:
     if text[0] in "\"'":
         return _of_quoted(span)
     if text.startswith("{{"):
-        corrected = quote(_EXPRESSION.sub("${{", text))
+        corrected = quoted(_EXPRESSION.sub("${{", text))
         return span.fault(corrected, "'{{' begins a YAML mapping; an expression is written \"${{ … }}\", in quotes")
     if text[0] == "!":
         return _of_tag(span)
     if _needs_quotes_at_start(text):
-        return span.fault(quote(text), f"a value that begins with '{text[0]}' needs quotes")
+        return span.fault(quoted(text), f"a value that begins with '{text[0]}' needs quotes")
     if reason := _reason_inside(text, span.in_flow):
-        return span.fault(quote(text), f"{reason}; put the value in quotes")
+        return span.fault(quoted(text), f"{reason}; put the value in quotes")
     return None
 
 
@@ -192,7 +192,7 @@ def _of_quoted(span: _Span) -> Fault | None:
         # 'it's' means it's, but 'a' == 'b' means all of it.
         whole = text[close].isalnum() and text.endswith(mark)
         message = "text goes on after the closing quote; put the whole value in quotes"
-        return span.fault(quote(text[1:-1] if whole else text), message)
+        return span.fault(quoted(text[1:-1] if whole else text), message)
     if mark == '"' and (escape := _BAD_ESCAPE.search(text)):
         name = text[escape.end() - 1 : escape.end() + 1]
         message = f"{name} is no escape of YAML; in single quotes a backslash is only a backslash"
@@ -203,13 +203,13 @@ def _of_quoted(span: _Span) -> Fault | None:
 def _of_tag(span: _Span) -> Fault:
     if span.key in EXPRESSION_KEYS:
         negated = _NEGATION.sub("not ", span.text)
-        safe = negated if _reason_inside(negated, span.in_flow) is None else quote(negated)
+        safe = negated if _reason_inside(negated, span.in_flow) is None else quoted(negated)
         return span.fault(safe, "'!' begins a YAML tag; write 'not'")
     if core := _CORE_TAG.match(span.text):
         value = core["value"]
-        safe = quote(value) if core[1] == "str" and value[0] not in "\"'" else value
+        safe = quoted(value) if core[1] == "str" and value[0] not in "\"'" else value
         return span.fault(safe, "tags are not used here: a value in quotes is text, others are what they look like")
-    return span.fault(quote(span.text), "'!' begins a YAML tag, and tags are not used here; put the text in quotes")
+    return span.fault(quoted(span.text), "'!' begins a YAML tag, and tags are not used here; put the text in quotes")
 
 
 def _missing_space(unspaced: re.Match[str]) -> Fault:

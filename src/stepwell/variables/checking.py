@@ -6,17 +6,15 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from stepwell.errors import FieldProblem, InvalidInput, did_you_mean
+from stepwell.errors import FieldProblem, InvalidInput, did_you_mean, short
+from stepwell.patterns import MAX_WORK, compile_pattern
+from stepwell.values import kind, shown
 from stepwell.variables.conversions import (
     SCALARS,
     as_bound,
-    kind_of,
-    matcher,
     measure,
     number,
     same,
-    short,
-    shown,
     wanted,
 )
 from stepwell.workflow import Variable
@@ -26,6 +24,9 @@ MAX_DEPTH = 100
 
 MAX_PROBLEMS = 100
 """So many problems of one input are told; a list of a million wrong rows has no use for more."""
+
+MAX_GUESSES = 10
+"""So many problems say what was meant: looking for it takes a while."""
 
 Path = tuple[str | int, ...]
 T = TypeVar("T")
@@ -107,7 +108,8 @@ class _Checker:
         """The variables of a workflow, or the fields of an object."""
         for name in given:
             if name not in declared:
-                self.report((*path, str(name)), f"unknown {what}{did_you_mean(str(name), declared)}")
+                meant = did_you_mean(str(name), declared) if len(self.problems) < MAX_GUESSES else ""
+                self.report((*path, str(name)), f"unknown {what}{meant}")
         return {
             name: self._member((*path, name), variable, given.get(name, _ABSENT)) for name, variable in declared.items()
         }
@@ -142,19 +144,19 @@ class _Checker:
         try:
             return convert(value)
         except (ValueError, OverflowError):
-            told = kind_of(value) if variable.type == "secret" else shown(value)
+            told = kind(value) if variable.type == "secret" else shown(value)
             raise _Misfit(f"must be {expected}, not {told}") from None
 
     def _list(self, path: Path, items: Variable | None, value: object) -> list[Any]:
         if not isinstance(value, list | tuple):
-            raise _Misfit(f"must be a list, not {shown(value)}")
+            raise _Misfit(f"must be a list, not {kind(value)}")
         if items is None:
             return [self._json((*path, index), item) for index, item in enumerate(value)]
         return [self.value((*path, index), items, item) for index, item in enumerate(value)]
 
     def _object(self, path: Path, fields: Mapping[str, Variable] | None, value: object) -> Any:
         if not isinstance(value, Mapping):
-            raise _Misfit(f"must be an object, not {shown(value)}")
+            raise _Misfit(f"must be an object, not {kind(value)}")
         return self._json(path, value) if fields is None else self.members(path, fields, value, "field")
 
     def _json(self, path: Path, value: object) -> Any:
@@ -181,15 +183,22 @@ class _Checker:
 
 def _limit(variable: Variable, value: Any) -> None:
     """Holds a normalised value against `min`, `max`, `pattern` and `enum`."""
-    kind = variable.type
-    if variable.min is not None and measure(kind, value) < as_bound(kind, variable.min):
-        raise _Misfit(wanted("at least", kind, variable.min))
-    if variable.max is not None and measure(kind, value) > as_bound(kind, variable.max):
-        raise _Misfit(wanted("at most", kind, variable.max))
-    if variable.pattern is not None and not matcher(variable.pattern).isinstance_python(value):
-        raise _Misfit(f"must match the pattern {variable.pattern}")
+    if variable.min is not None and measure(variable.type, value) < as_bound(variable.type, variable.min):
+        raise _Misfit(wanted("at least", variable.type, variable.min))
+    if variable.max is not None and measure(variable.type, value) > as_bound(variable.type, variable.max):
+        raise _Misfit(wanted("at most", variable.type, variable.max))
+    if variable.pattern is not None:
+        _match(variable.pattern, value)
     if variable.enum is not None and not any(same(value, _normal(variable, option)) for option in variable.enum):
         raise _Misfit(f"must be one of {short(json.dumps(variable.enum, ensure_ascii=False), 300)}")
+
+
+def _match(pattern: str, value: str) -> None:
+    compiled = compile_pattern(pattern)
+    if compiled.cost(value) > MAX_WORK:
+        raise _Misfit(f"is too long for its pattern: at most {MAX_WORK // compiled.states:,} characters")
+    if not compiled.found_in(value):
+        raise _Misfit(f"must match the pattern {pattern}")
 
 
 def _normal(variable: Variable, option: object) -> Any:
@@ -221,5 +230,5 @@ def _replaced(variable: Variable, value: Any, replace: Callable[[Any], Any]) -> 
 
 def _dotted(path: Sequence[str | int]) -> str:
     """`variables.orders[3].price`."""
-    parts = [f"[{part}]" if isinstance(part, int) else f".{short(part)}" for part in path]
+    parts = [f"[{part}]" if isinstance(part, int) else f".{short(part, 60)}" for part in path]
     return "".join(parts).removeprefix(".")

@@ -1,20 +1,13 @@
-"""How one plain value of each type is normalised, bounded, compared and shown in messages."""
+"""How one plain value of each type is normalised, bounded and compared."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
-from functools import lru_cache
+from datetime import date, datetime
 from typing import Any
 
-from pydantic_core import SchemaValidator, core_schema
-
-from stepwell.values import seconds
-
-LARGEST = 10**308
-"""Numbers beyond are refused: other programs read them as infinity."""
+from stepwell.values import LARGEST, iso, seconds
 
 SHA256 = r"^[0-9a-fA-F]{64}$"
 LENGTHS = {"string": "characters", "secret": "characters", "list": "items"}
@@ -59,8 +52,7 @@ def _datetime(value: object) -> str:
     moment = value if isinstance(value, datetime) else datetime.fromisoformat(_text(value))
     if isinstance(value, str) and len(value) <= len("2026-11-21"):
         raise ValueError
-    in_utc = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return in_utc.replace(tzinfo=None).isoformat() + "Z"
+    return iso(moment)
 
 
 def _duration(value: object) -> int | float:
@@ -114,12 +106,6 @@ def wanted(how: str, kind: str, bound: float | str) -> str:
     return f"must have {how} {limit} {LENGTHS[kind]}" if kind in LENGTHS else f"must be {how} {limit}"
 
 
-@lru_cache(maxsize=500)
-def matcher(pattern: str) -> SchemaValidator:
-    """Tells whether a text holds a match, in linear time (Rust's engine). Raises pydantic's `SchemaError`."""
-    return SchemaValidator(core_schema.str_schema(pattern=pattern, regex_engine="rust-regex"))
-
-
 def same(one: Any, other: Any) -> bool:
     """Equal as JSON: unlike in Python, `true` is not 1."""
     if isinstance(one, bool) or isinstance(other, bool):
@@ -134,29 +120,3 @@ def same(one: Any, other: Any) -> bool:
 def whole(number: int | float) -> int | float:
     """5 for 5.0, as people write it."""
     return int(number) if number == int(number) else number
-
-
-def kind_of(value: object) -> str:
-    """What a value is, in a few words that tell nothing of it."""
-    if value is None:
-        return "null"
-    kinds = ((bool, "a boolean"), (int | float, "a number"), (str, "a string"), (list | tuple, "a list"))
-    named = (name for types, name in kinds if isinstance(value, types))
-    return next(named, "an object" if isinstance(value, Mapping) else f"a Python {type(value).__name__}")
-
-
-def shown(value: object) -> str:
-    """A value for a message: its kind, and itself if it is short."""
-    if isinstance(value, str):
-        return f"the string {short(json.dumps(value[:100], ensure_ascii=False))}"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int) and not -LARGEST <= value <= LARGEST:
-        return "a number of more than 308 digits"
-    return short(str(value)) if isinstance(value, int | float) else kind_of(value)
-
-
-def short(text: str, length: int = 60) -> str:
-    """The beginning of a text, without lone surrogates, so that it can be sent."""
-    text = text[: length + 1].encode(errors="replace").decode()
-    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from pydantic_core import SchemaError
-
+from stepwell.patterns import compile_pattern
+from stepwell.values import shown
 from stepwell.variables.checking import misfits
-from stepwell.variables.conversions import LENGTHS, SCALARS, as_bound, matcher, short, shown
+from stepwell.variables.conversions import LENGTHS, SCALARS, as_bound
 from stepwell.workflow import Variable, has_expression
 
 Place = tuple[str, ...]
@@ -68,10 +68,9 @@ def _wrong_bounds(place: Place, variable: Variable) -> Iterator[tuple[Place, str
 def _wrong_pattern(place: Place, variable: Variable) -> Iterator[tuple[Place, str]]:
     try:
         if variable.pattern is not None:
-            matcher(variable.pattern)
-    except SchemaError as error:
-        reason = short(" ".join(str(error).split()), 300)
-        yield (*place, "pattern"), f"is not a regular expression (look-around and back references are none): {reason}"
+            compile_pattern(variable.pattern)
+    except ValueError as error:
+        yield (*place, "pattern"), f"{error} (it must be one without look-around and back references)"
 
 
 def _wrong_values(place: Place, variable: Variable) -> Iterator[tuple[Place, str]]:
