@@ -47,7 +47,7 @@ def _compiled(pattern: str) -> Pattern:
     try:
         return Pattern(states, SchemaValidator(core_schema.str_schema(pattern=pattern, regex_engine="rust-regex")))
     except SchemaError as error:
-        reason = str(error).rpartition("error: ")[2].strip()
+        reason = " ".join(re.split("[eE]rror: ", str(error))[-1].split())
         raise ValueError(f"the pattern is no regular expression: {reason}") from None
 
 

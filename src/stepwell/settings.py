@@ -242,7 +242,7 @@ def _config_file(folder: Path, *sources: _Source) -> Iterator[_Source]:
 
 
 def _read_yaml(file: Path, name: str) -> object:
-    """The data of the file. Raises `ValueError` with every problem and its place, without the lines: they may hold a password."""
+    """The data of the file. Raises `ValueError` with every problem, without its line, which may hold a password."""
     from stepwell.strict_yaml import parse  # most have no such file
 
     try:

@@ -97,7 +97,8 @@ class StepRecord:
     `path` names it within the task (`group/step`, `each[3]/step`); sorting by `position` gives the order of
     the definition. `inputs` are masked, for people. `attempts` counts all there were, `tries` those since the
     step was last begun afresh (retries count against it). `tolerated`: it failed and that was accepted
-    (`on_error: continue`). `stopped`: it ended the whole task on purpose, as `{status, message}`. `started_at` is the time of its first announcement, and its `now()`.
+    (`on_error: continue`). `stopped`: it ended the whole task on purpose, as `{status, message}`. `started_at` is
+    the time of its first announcement, and its `now()`.
     """
 
     path: str

@@ -201,7 +201,9 @@ class Step(Model):
     on_failure: list[Step] | None = Field(None, min_length=1, description="Steps to run when it has finally failed.")
     on_crash: Literal["retry", "fail"] = Field("retry", description="What to do if the worker died while it ran.")
     files: list[str] | None = Field(None, description="Globs in the work folder to keep.")
-    needs_files: list[Identifier] | None = Field(None, description="Steps, or variables of type file, whose files are put into the work folder before this one.")
+    needs_files: list[Identifier] | None = Field(
+        None, description="Steps, or variables of type file, whose files are put into the work folder before this one."
+    )
     secrets: list[str] | None = Field(None, description="The secrets it may read.")
 
     @property

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.acceptance.cli_forks import forks
+
 from stepwell.settings import NAMES
 
 PATIENCE = 60.0
@@ -95,11 +97,17 @@ class Terminal:
         return bool(data)
 
 
-_ON_A_TERMINAL = """
-import fcntl, runpy, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+_PROGRAM = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 runpy.run_module("stepwell", run_name="__main__", alter_sys=True)
 """
+"""Listens to Ctrl-C even where the tests run in the background, where it is ignored."""
+
+_ON_A_TERMINAL = f"""
+import fcntl, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+{_PROGRAM}"""
 """Makes the terminal the session's own, so that Ctrl-C is a signal."""
 
 
@@ -120,11 +128,11 @@ class Project:
         return path
 
     def run(self, *args: str, **env: str) -> Ended:
-        """Run the program to its end, with pipes."""
-        return self.python("-m", "stepwell", *args, **env)
+        """Run the program to its end, its output into files."""
+        return Ended(*forks().run(args, self.folder, self.env(env), PATIENCE))
 
     def python(self, *args: str, **env: str) -> Ended:
-        """Run Python to its end, with pipes."""
+        """Run Python to its end, with pipes; what is not UTF-8 in its output becomes `\ufffd`."""
         ended = subprocess.run(
             [sys.executable, *args],
             cwd=self.folder,
@@ -133,7 +141,7 @@ class Project:
             timeout=PATIENCE,
             check=False,
         )
-        return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+        return Ended(ended.returncode, ended.stdout.decode(errors="replace"), ended.stderr.decode(errors="replace"))
 
     def ok(self, *args: str, **env: str) -> Ended:
         """Run it; it must end well."""
@@ -143,7 +151,7 @@ class Project:
 
     def begin(self, *args: str) -> subprocess.Popen[bytes]:
         """Begin to run it, with pipes."""
-        command, pipe = [sys.executable, "-m", "stepwell", *args], subprocess.PIPE
+        command, pipe = [sys.executable, "-c", _PROGRAM, *args], subprocess.PIPE
         process = subprocess.Popen(command, cwd=self.folder, env=self.env({}), stdout=pipe, stderr=pipe)
         self.processes.append(process)
         return process

@@ -10,6 +10,8 @@ from tests.acceptance.serving import GATED, HELLO, Gate, Server, start
 
 StartServer = Callable[..., Server]
 
+STRICT_BYTES = 4096
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[StartServer]:
@@ -25,9 +27,9 @@ def server(tmp_path: Path) -> Iterator[StartServer]:
         one.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def start_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
-    """`start_shared(NAME=value, …)` starts a server for the tests of a module."""
+    """`start_shared(NAME=value, …)` starts a server for many tests."""
     started: list[Server] = []
 
     def begin(**settings: str) -> Server:
@@ -39,19 +41,25 @@ def start_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServ
         one.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared(start_shared: StartServer) -> Server:
-    """A server that the tests of a module share, with the workflows `hello` and `gated`."""
+    """A server that many tests share, with the workflows `hello` and `gated`; each names its own further ones."""
     return start_shared()
+
+
+@pytest.fixture(scope="session")
+def strict(start_shared: StartServer) -> Server:
+    """A server that allows little: bodies of 4 KiB, and two tasks at a time of which one waits."""
+    return start_shared(
+        MAX_REQUEST_BYTES=str(STRICT_BYTES),
+        MAX_UPLOAD_BYTES=str(STRICT_BYTES),
+        ALLOWED_HOSTS="*.shop.example",
+        INLINE_MAX_CONCURRENCY="1",
+        INLINE_QUEUE_MAX_SIZE="1",
+    )
 
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Gate:
     """A gate for the workflow `gated`."""
     return Gate(tmp_path / "gate")
-
-
-@pytest.fixture
-def gates(tmp_path: Path) -> Callable[[str], Gate]:
-    """Gates by name."""
-    return lambda name: Gate(tmp_path / name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -53,6 +52,12 @@ steps:
     with: {message: it is broken, code: broken}
 outputs: {never: 1}
 """
+
+
+@pytest.fixture(scope="module")
+def background(start_shared: StartServer) -> Server:
+    """A server that answers `async_execute` at once, runs one task at a time and lets four wait."""
+    return start_shared(INLINE_ASYNC="background", INLINE_MAX_CONCURRENCY="1", INLINE_QUEUE_MAX_SIZE="4")
 
 
 @pytest.mark.parametrize("prefix", ["/api", ""])
@@ -175,11 +180,8 @@ def test_a_broken_file_is_listed_while_others_work(shared: Server) -> None:
     assert shared.post("/workflows/broken/execute").json()["status"] == "completed"
 
 
-def test_background_answers_at_once_and_priorities_order_the_pool(
-    server: StartServer, gates: Callable[[str], Gate]
-) -> None:
-    one = server({"INLINE_ASYNC": "background", "INLINE_MAX_CONCURRENCY": "1", "INLINE_QUEUE_MAX_SIZE": "4"})
-    gate = gates("first")
+def test_background_answers_at_once_and_priorities_order_the_pool(background: Server, gate: Gate) -> None:
+    one = background
     first = one.post("/workflows/gated/execute?async_execute=true", {"variables": {"gate": str(gate.path)}})
     assert (first.status_code, first.json()["status"], first.json()["ahead"]) == (202, "queued", 0)
     assert first.json()["degraded"] is True
@@ -214,8 +216,8 @@ def test_a_client_that_hangs_up_does_not_kill_its_task(shared: Server, gate: Gat
     assert gate.lines() == ["before", "after"]
 
 
-def test_many_wait_for_a_task_and_nobody_else_has_to(server: StartServer, gate: Gate) -> None:
-    one = server({"INLINE_ASYNC": "background"})
+def test_many_wait_for_a_task_and_nobody_else_has_to(background: Server, gate: Gate) -> None:
+    one = background
     variables = {"gate": str(gate.path)}
     task_id = one.post("/workflows/gated/execute?async_execute=true", {"variables": variables}).json()["task_id"]
 
@@ -270,7 +272,7 @@ def test_cancel_of_what_has_not_started_is_done_at_once(shared: Server) -> None:
     assert (refused.status_code, refused.json()["task_status"]) == (409, "completed")
 
 
-def test_retry_goes_on_from_what_failed_or_from_a_step(server: StartServer) -> None:
+def test_retry_goes_on_from_what_failed_or_from_a_step(shared: Server) -> None:
     workflow = """
 steps:
   - {id: a, run: 'echo a >> "$LOG"', env: &log {LOG: "${{ variables.log }}"}}
@@ -278,7 +280,8 @@ steps:
   - {id: c, run: 'echo c >> "$LOG"', env: *log}
 variables: {log: {type: string, required: true}}
 """
-    one = server(workflows={"three": workflow})
+    one = shared
+    one.write("three", workflow)
     log = one.folder / "three.log"
     task = one.post("/workflows/three/execute", {"variables": {"log": str(log)}}).json()
     path = f"/workflows/tasks/{task['task_id']}"

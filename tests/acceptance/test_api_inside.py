@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,10 +50,10 @@ def of(task: dict[str, Any]) -> str:
     return f"/workflows/tasks/{task['task_id']}"
 
 
-def pages(shared: Server, path: str) -> list[dict[str, Any]]:
-    """All items of a list, read two by two."""
+def pages(shared: Server, path: str, limit: int = 2) -> list[dict[str, Any]]:
+    """All items of a list, read so many at a time."""
     found: list[dict[str, Any]] = []
-    params: dict[str, str] = {"limit": "2"}
+    params: dict[str, str] = {"limit": str(limit)}
     while True:
         page = shared.get(path, params=params).json()
         found += page["items"]
@@ -193,6 +194,31 @@ finally: [{id: z, output: 1}]
     assert [one["id"] for one in pages(shared, "/workflows")] == sorted(
         one["id"] for one in shared.get("/workflows").json()["items"]
     )
+
+
+def test_files_that_share_an_id_are_all_shown(shared: Server) -> None:
+    for name in ("same_1", "same_2"):
+        shared.write(name, f"id: same\nsteps: [{{id: {name}, uses: lgo}}]\n")
+    shown = shared.get("/workflows/same").json()
+    assert [Path(problem["file"]).stem for problem in shown["problems"]] == ["same_1", "same_1", "same_2", "same_2"]
+    assert {problem["message"].partition(" ")[0] for problem in shown["problems"]} == {"the", "unknown"}
+    listed = pages(shared, "/workflows", 1)
+    assert [Path(one["file"]).stem for one in listed if one["id"] == "same"] == ["same_1", "same_2"]
+
+
+IMPORTED = """
+from pathlib import Path
+
+Path("imported").touch()
+raise SystemExit("this ends the server's thread")
+"""
+
+
+def test_validate_imports_nothing_that_the_text_names(shared: Server) -> None:
+    shared.write("posted.py", IMPORTED)
+    answer = shared.post("/workflows/validate", {"text": "steps: [{call: 'posted:function', with: {a: 1}}]\n"})
+    assert (answer.status_code, answer.json()) == (200, {"valid": True, "problems": []})
+    assert not (shared.folder / "imported").exists()
 
 
 @pytest.mark.parametrize("form", ["yaml", "json"])

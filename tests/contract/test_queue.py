@@ -218,3 +218,11 @@ def test_a_place_cannot_be_used_twice(make: Make, runs: Runs) -> None:
         with pytest.raises(ValueError, match="no place left"):
             room.ring(queued("b"))
     assert runs.next() == ["a"]
+
+
+def test_a_place_cannot_be_used_after_it_was_given_back(make: Make, runs: Runs) -> None:
+    queue = make(runs, 1, 1)
+    with queue.room() as room:
+        pass
+    with pytest.raises(ValueError, match="no place left"):
+        room.ring(queued("a"))

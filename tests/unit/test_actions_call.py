@@ -82,6 +82,7 @@ def test_a_module_of_the_user_does_not_hide_one_of_python(workflows: Path) -> No
         ),
         ("tst_syntax:f", "the module 'tst_syntax' cannot be imported: SyntaxError"),
         ("tst_raises:f", "the module 'tst_raises' cannot be imported: Odd: no database"),
+        ("tst_exits:f", "the module 'tst_exits' cannot be imported: SystemExit: 0"),
         ("builtins:max", "the parameters of builtins:max are not known"),
         ("tst_module", "write module:function"),
         (":fetch", "write module:function"),
@@ -96,6 +97,7 @@ def test_what_cannot_be_called_is_explained(workflows: Path, tmp_path: Path, tar
     (workflows / "tst_needs.py").write_text("import tst_nothing\n")
     (workflows / "tst_syntax.py").write_text("def f(:\n")
     (workflows / "tst_raises.py").write_text("class Odd(Exception): pass\nraise Odd('no database')\n")
+    (workflows / "tst_exits.py").write_text("import sys\nsys.exit(0)\n")
     with pytest.raises(Fail) as failure:
         resolve(target, workflows)
     assert message.format(project=tmp_path, flows=workflows) in failure.value.message

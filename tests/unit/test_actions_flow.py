@@ -57,9 +57,16 @@ def test_sleep_needs_a_duration(context: ActionContext, seconds: Any) -> None:
         context.run("sleep", seconds=seconds)
 
 
+@pytest.mark.parametrize("seconds", [3601, "61m", "2h"])
+def test_sleep_is_for_an_hour_at_most(context: ActionContext, seconds: Any) -> None:
+    with pytest.raises(Fail, match=r"longer than an hour.*`wait`") as failure:
+        context.run("sleep", seconds=seconds)
+    assert (failure.value.code, failure.value.retryable) == ("invalid", False)
+
+
 def test_sleep_can_be_cancelled() -> None:
     async def cancelled() -> None:
-        task = asyncio.create_task(sleep("1d"))
+        task = asyncio.create_task(sleep("1h"))
         await asyncio.sleep(0)
         task.cancel()
         await task

@@ -39,10 +39,35 @@ def test_an_answer_that_is_not_json_has_text(context: ActionContext, server: Loc
     assert (answer["json"], answer["text"]) == (None, "café")
 
 
-@pytest.mark.parametrize("charset", ["hex", "klingon", "utf-8"])
+@pytest.mark.parametrize("charset", ["hex", "klingon", "utf-8", "punycode", "idna", "utf-7", "unicode_escape"])
 def test_a_charset_that_is_none_is_utf_8(context: ActionContext, server: LocalServer, charset: str) -> None:
     url = server.answer("/page", "é".encode() + b"\xff", headers={"Content-Type": f"text/plain; charset={charset}"})
     assert context.run("http.request", url=url)["text"] == "é\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec"),
+    [
+        ("text/plain; charset=ISO-8859-2", "iso8859-2"),
+        ('text/plain; boundary=x; charset="windows-1250"', "cp1250"),
+        ("text/plain;CHARSET=UTF-16", "utf-16"),
+        ("text/plain; charset=x; charset=utf-16", "utf-8"),
+        ("text/plain; charset*=utf-16''utf-16", "utf-8"),
+    ],
+)
+def test_charsets(context: ActionContext, server: LocalServer, kind: str, codec: str) -> None:
+    url = server.answer("/page", "Łódź".encode(codec), headers={"Content-Type": kind})
+    assert context.run("http.request", url=url)["text"] == "Łódź"
+
+
+@pytest.mark.parametrize("before", [490, 499])
+def test_a_secret_is_masked_before_the_body_is_cut(context: ActionContext, server: LocalServer, before: int) -> None:
+    context.secrets = {"KEY": "hunter22-hunter22"}
+    url = server.answer("/in", b"x" * before + b"hunter22-hunter22", status=404)
+    for name, inputs in (("http.request", {}), ("http.download", {"path": "file"})):
+        with pytest.raises(Fail) as failure:
+            context.run(name, url=url, **inputs)
+        assert failure.value.message.endswith("x" * before + "***"[: 500 - before])
 
 
 def test_a_compressed_answer_is_unpacked(context: ActionContext, server: LocalServer) -> None:

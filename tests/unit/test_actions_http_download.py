@@ -74,6 +74,28 @@ def test_resumes_are_bounded(context: ActionContext, server: LocalServer) -> Non
     assert len(server.received) == 1 + http_download.MAX_RESUMES
 
 
+def test_an_answer_with_a_part_of_the_rest_is_gone_on_with(context: ActionContext, server: LocalServer) -> None:
+    url = server.answer("/file", BODY[:1000], headers=RANGES | {"Content-Length": "1000"}, cut=400)
+    server.answer("/file", BODY[400:600], status=206, headers=RANGES | {"Content-Range": "bytes 400-599/1000"})
+    server.answer("/file", BODY[600:1000], status=206, headers=RANGES | {"Content-Range": "bytes 600-999/1000"})
+    result = context.run("http.download", url=url, path="file")
+    assert (result["size"], result["sha256"]) == (1000, hashlib.sha256(BODY[:1000]).hexdigest())
+    assert [received.headers.get("range") for received in server.received] == [None, "bytes=400-", "bytes=600-"]
+
+
+@pytest.mark.parametrize(("total", "requests"), [("1000", 1 + http_download.MAX_RESUMES), ("500", None)])
+def test_a_file_that_is_never_whole_fails(
+    context: ActionContext, server: LocalServer, total: str, requests: int | None
+) -> None:
+    url = server.answer("/file", BODY[:1000], headers=RANGES, cut=400)
+    server.answer("/file", BODY[400:600], status=206, headers=RANGES | {"Content-Range": f"bytes 400-599/{total}"})
+    server.answer("/file", b"", status=206, headers=RANGES | {"Content-Range": f"bytes 600-600/{total}"})
+    with pytest.raises(Fail, match=f"600 bytes of {int(total):,} came") as failure:
+        context.run("http.download", url=url, path="file")
+    assert (failure.value.code, failure.value.retryable) == ("http_body", True)
+    assert requests is None or len(server.received) == requests
+
+
 @pytest.mark.parametrize("status", [206, 416])
 def test_another_part_than_the_one_asked_for_is_refused(
     context: ActionContext, server: LocalServer, status: int

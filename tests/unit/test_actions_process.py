@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stepwell.actions.process import RUN
+from stepwell.actions.process import RUN, WITHHELD
 from stepwell.actions.process_output import LineLog, Stream
 from stepwell.errors import Fail
 from stepwell.registry import actions
+from stepwell.settings import NAMES, Settings
 from stepwell.values import MAX_SIZE
 
 if TYPE_CHECKING:
@@ -68,6 +69,14 @@ def test_the_process_knows_who_runs_it(context: ActionContext) -> None:
         "STEPWELL_STEP": "fetch",
         "STEPWELL_TASK_ID": "task-1",
     }
+
+
+def test_settings_that_may_hold_passwords_are_withheld(context: ActionContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {name for name in NAMES if not Settings.model_fields[name.lower()].repr} == set(WITHHELD)
+    for name in (*WITHHELD, "OTHER"):
+        monkeypatch.setenv(name, f"inherited {name}")
+    assert run(context, "env | grep inherited")["stdout"] == "OTHER=inherited OTHER"
+    assert run(context, "echo $SECRET_KEY", env={"SECRET_KEY": "given"})["stdout"] == "given"
 
 
 @pytest.mark.parametrize(
@@ -223,9 +232,32 @@ def test_a_long_stdout_keeps_its_start_and_its_end(context: ActionContext, caplo
     assert "stdout is too long" in caplog.text
 
 
+SECRET = "hunter22-" * 20
+
+
+@pytest.mark.parametrize("before", [8192 - 100, 300 - 100, 0])
+@pytest.mark.parametrize("times", [1, 3000])
+def test_secrets_are_masked_before_lines_are_cut(
+    context: ActionContext, caplog: pytest.LogCaptureFixture, before: int, times: int
+) -> None:
+    context.secrets = {"KEY": SECRET}
+    script = f"import sys; sys.stderr.write('x' * {before} + '{SECRET}' * {times} + '\\n'); sys.exit(1)"
+    with pytest.raises(Fail) as failure:
+        run(context, script, shell="python3")
+    for text in (failure.value.message, *caplog.messages):
+        assert "hunter" not in text
+    assert times > 1 or caplog.messages[0].startswith("x" * before + "***")
+
+
+def test_secrets_are_masked_before_stdout_is_cut(context: ActionContext) -> None:
+    context.secrets = {"KEY": SECRET}
+    stdout = run(context, f"print('{SECRET} ' * 20_000)", shell="python3")["stdout"]
+    assert set(stdout.split()) <= {"***", "[…", "left", "out", "…]", "bytes", f"{20_000 * 181 + 1 - 1024**2:,}"}
+
+
 def test_a_line_without_end_takes_little_memory() -> None:
     ignored: list[str] = []
-    stream, chunk = Stream(LineLog(ignored.append)), b"x" * 65536
+    stream, chunk = Stream(LineLog(ignored.append), str), b"x" * 65536
     tracemalloc.start()
     try:
         for _ in range(400):

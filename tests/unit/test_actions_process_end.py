@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event, get_ident
@@ -103,7 +105,34 @@ def test_a_process_that_closes_its_output_is_waited_for(context: ActionContext) 
     assert (context.work_folder / "trace").read_text() == "done\n"
 
 
+WORKER = """
+import logging, sys
+from pathlib import Path
+from stepwell.actions.process import run_step
+from tests.unit.action_fixtures import ActionContext
+logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
+run_step(ActionContext(Path.cwd()), "echo first")
+run_step(ActionContext(Path.cwd()), sys.argv[1])
+"""
+
+
+def test_nothing_of_a_step_outlives_a_killed_worker(context: ActionContext) -> None:
+    reading, writing = os.pipe()
+    script = f"trap '' HUP TERM; exec 3> /proc/{os.getpid()}/fd/{writing}; {GRANDCHILDREN} echo ready; sleep 600; wait"
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", WORKER, script]
+    with subprocess.Popen(command, cwd=context.work_folder, env=environ, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        assert [worker.stdout.readline(), worker.stdout.readline()] == ["first\n", "ready\n"]
+        os.close(writing)
+        assert select.select([reading], [], [], 0)[0] == []
+        worker.kill()
+        assert select.select([reading], [], [], 20)[0] == [reading]  # all that held the other end have ended
+    os.close(reading)
+
+
 def test_the_process_is_reaped_and_its_pipes_are_closed(context: ActionContext) -> None:
+    run_step(context, ["true"])  # the first one starts what ends orphans
     before = len(os.listdir("/proc/self/fd"))
     pid = int(run_step(context, "echo $$")["stdout"])
     assert len(os.listdir("/proc/self/fd")) == before

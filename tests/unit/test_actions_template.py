@@ -30,6 +30,28 @@ DOUBLE = "{% set ns = namespace(s='x') %}{% for i in range(40) %}"
         ("{% macro m(n) %}{{ n }}{% endmacro %}{{ m(5000000) }}", {}, "5000000"),
         ("{{ 'x'|center(5) }}|{{ 'y'.rjust(3) }}", {}, "  x  |  y"),
         ("${{ kept }} {# gone #}", {"kept": 1}, "$1 "),
+        ("{{ 'aa bb' | wordwrap(2) }} {{ 'aa bb' | wordwrap(2, wrapstring='<br>') }}", {}, "aa\nbb aa<br>bb"),
+        ("{{ {'a': [1]} | tojson }} {{ [1] | tojson(indent=1) }}", {}, '{"a": [1]} [\n 1\n]'),
+        ("{{ 'a\nb' | indent(2) }} {{ 'a\nb' | indent('> ', true) }}", {}, "a\n  b > a\n> b"),
+        ("{{ [[1], [2]] | sum(start=[]) }} {{ rows | sum(attribute='n') }}", {"rows": [{"n": 1}]}, "[1, 2] 1"),
+        ("{{ [1, 2] | map('string') }} {{ 1.25 | round(1) }}", {}, "['1', '2'] 1.2"),
+        (
+            "{% for k, v in d.items() %}{{ loop.cycle('+', '-') }}{{ k }}{{ v }}{% endfor %}",
+            {"d": {"a": 1, "b": 2}},
+            "+a1-b2",
+        ),
+        (
+            "{% set c = cycler('a', 'b') %}{{ c.next() }}{{ c.next() }}{% set j = joiner(',') %}{{ j() }}x{{ j() }}",
+            {},
+            "abx,",
+        ),
+        (
+            "{% for x in t recursive %}{{ x.n }}{{ loop(x.t) }}{% endfor %}",
+            {"t": [{"n": 1, "t": [{"n": 2, "t": []}]}]},
+            "12",
+        ),
+        ("{% set ns = namespace(a=1) %}{% set ns.a = ns.a + 1 %}{{ ns.a }} {{ ns }}", {}, "2 <Namespace>"),
+        ("{{ '%(a)s-%(a)s' % {'a': 'x'} }} {{ '{0}{0}'.format('y') }}", {}, "x-x yy"),
     ],
 )
 def test_plain_jinja2(context: ActionContext, template: str, values: dict[str, Any], text: str) -> None:
@@ -55,6 +77,11 @@ def test_only_html_is_escaped(context: ActionContext, name: str, text: str) -> N
         ("{{ ''.__class__.__mro__ }}", "unsafe"),
         ("{{ '{0.__class__}'.format(name) }}", "unsafe"),
         ("{{ order.update(a=1) }}", "unsafe"),
+        ("{{ 'a'.encode() }}", "a template cannot call the method 'encode' of a value of type str"),
+        ("{{ dict.fromkeys('ab') }}", "a template cannot call the method 'fromkeys' of a value of type type"),
+        ("{{ [1] | sum(start='') }}", "TypeError"),
+        ("{{ ['ab'] | sum(start=[]) }}", "TypeError: sum can add only lists to a list"),
+        ("{{ '%((a))9s' % {'(a)': 1} }}", "a format may not have brackets in a name"),
         ("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", "nested too deeply"),
         ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "nested too deeply"),
     ],
@@ -95,6 +122,32 @@ def test_bad_templates_are_explained(context: ActionContext, template: str, mess
         DOUBLE + "{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
         DOUBLE + "{% set x %}{{ ns.s }}{{ ns.s }}{% endset %}{% set ns.s = x %}{% endfor %}",
         "{{ lipsum(100000) }}",
+        "{{ 'a'.encode().ljust(400000000) }}",
+        "{{ (1).to_bytes(400000000, 'big') }}",
+        "{{ 'a'.translate({97: 'x' * 9000000}) }}",
+        "{{ ('\t' * 10000).expandtabs(100000) }}",
+        "{{ ('x ' * 10000) | wordwrap(1, wrapstring='y' * 100000) }}",
+        "{{ [1] | tojson(indent=300000000) }}",
+        "{{ [1] | tojson(indent='x' * 9000000) }}",
+        "{% set ns = namespace(x=[1]) %}{% for i in range(500) %}{% set ns.x = [ns.x] %}{% endfor %}"
+        "{{ [ns.x * 1000] | tojson(indent=1000) }}",
+        "{{ ('x\n' * 1000) | indent('x' * 100000) }}",
+        "{{ ('%99999d' * 1000) | format(*([1] * 1000)) }}",
+        "{{ ('%(a)s' * 1000) % {'a': 'x' * 100000} }}",
+        "{{ '%(a b)300000000d' % {'a b': 1} }}",
+        "{{ ('{0}' * 1000).format('x' * 100000) }}",
+        "{{ '{a[:]:300000000}'.format(a={':': 1}) }}",
+        "{{ range(100000) | map('center', 100000) | list }}",
+        "{% for x in range(100000) | map('center', 100000) %}{{ loop.length }}{% endfor %}",
+        "{{ ([[0] * 100000] * 100000) | sum(start=[]) }}",
+        "{{ 5 | round(-400000000) }}",
+        "{{ 5.5 | round(400000000, 'ceil') }}",
+        "{{ ('f' * 16000000) | int(base=16) }}",
+        DOUBLE + "{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s }}",
+        DOUBLE + "{% set ns.s = (ns.s, ns.s) %}{% endfor %}{{ {ns.s: 1} }}",
+        DOUBLE + "{% set ns.s = {1: ns.s, 2: ns.s} %}{% endfor %}{{ ns.s | tojson }}",
+        DOUBLE + "{% set ns.s = dict(a=ns.s, b=ns.s) %}{% endfor %}{{ ns.s ~ '' }}",
+        "{% set ns = namespace(s=[1]) %}{% for i in range(40) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
         "x" * 1_100_000,
     ],
 )
@@ -103,6 +156,12 @@ def test_bombs_are_refused(context: ActionContext, template: str) -> None:
         context.run("template.render", template=template)
     assert failure.value.code in ("invalid", "too_large")
     assert not failure.value.retryable
+
+
+def test_namespaces_that_hold_each_other_are_short_as_text(context: ActionContext) -> None:
+    template = """{% set holder = namespace(n=0) %}{% for i in range(40) %}{% set ns = namespace() %}
+    {%- set ns.a = holder.n %}{% set ns.b = holder.n %}{% set holder.n = ns %}{% endfor %}{{ holder }}"""
+    assert context.run("template.render", template=template) == "<Namespace>"
 
 
 def test_template_and_path_exclude_each_other(context: ActionContext) -> None:

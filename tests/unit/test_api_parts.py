@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import logging
 import socket
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -14,14 +16,19 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import Request
+from pydantic import BaseModel, field_validator
 
 from stepwell import errors
-from stepwell.api import views, waiting
+from stepwell.api import answers, views, waiting
 from stepwell.api.app import create_app
+from stepwell.api.bodies import body_of, parse
 from stepwell.api.guards import FRAMING, SizeGuard
 from stepwell.api.inside import MAX_PAGE
+from stepwell.api.json_response import Json
 from stepwell.api.logs import configure
 from stepwell.api.problems import INTERNAL, KINDS, TooLarge
+from stepwell.api.requests import Execution
 from stepwell.api.server import _listening, serve
 from stepwell.plan import compile_definition
 from stepwell.settings import Settings
@@ -39,22 +46,27 @@ def task(status: Status = Status.RUNNING, **fields: Any) -> Task:
 
 
 class Asked:
-    """A service whose task has completed `done` steps and runs the next."""
+    """A service whose task has completed `done` steps, the first for many items, and runs the next."""
 
-    def __init__(self, done: int) -> None:
-        self._done = done
+    def __init__(self, done: int, items: int = 1) -> None:
+        statuses = [StepStatus.COMPLETED] * done + [StepStatus.RUNNING]
+        outermost = [StepRecord(path, path, status, "output") for path, status in zip("abc", statuses, strict=False)]
+        each = [StepRecord(f"a[{number}]", "a", StepStatus.COMPLETED, "output") for number in range(items)]
+        self.records = [outermost[0], *each, *outermost[1:]]
+        self.read = 0
 
     def plan(self, _: Task) -> object:
         return compile_definition(DEFINITION)
 
-    def steps(self, _task_id: str, _limit: int) -> Page[StepRecord]:
-        statuses = [StepStatus.COMPLETED] * self._done + [StepStatus.RUNNING]
-        records = [StepRecord(path, path, status, "output") for path, status in zip("abc", statuses, strict=False)]
-        return Page([*records, StepRecord("a[0]", "a0", StepStatus.COMPLETED, "output")])
+    def steps(self, _task_id: str, limit: int, cursor: str | None) -> Page[StepRecord]:
+        start = int(cursor or 0)
+        page = self.records[start : start + limit]
+        self.read += len(page)
+        return Page(page, str(start + limit) if start + limit < len(self.records) else None)
 
 
-def progress(found: Task, done: int = 1) -> Any:
-    service: Any = Asked(done)
+def progress(found: Task, done: int = 1, items: int = 1) -> Any:
+    service: Any = Asked(done, items)
     return views.progress(service, found, NOW)
 
 
@@ -85,6 +97,72 @@ def test_progress_from_the_outermost_steps() -> None:
     assert found.progress_percent == pytest.approx(100 / 3)
     assert found.stage == "b"
     assert found.eta_seconds == pytest.approx(100.0)
+
+
+def test_progress_after_a_step_with_many_items() -> None:
+    found = progress(task(), done=2, items=700)
+    assert (found.progress_percent, found.stage) == (pytest.approx(200 / 3), "c")
+
+
+def test_progress_among_too_many_records_is_not_told() -> None:
+    service: Any = Asked(2, 10_000)
+    found = views.progress(service, task(), NOW)
+    assert (found.progress_percent, found.eta_seconds, service.read) == (None, 0.0, 1000)
+    assert views.status(service, task(), NOW).progress is None
+
+
+def test_no_more_steps_are_read_than_are_needed() -> None:
+    service: Any = Asked(2, 100)
+    service.records += [StepRecord(f"finally/{number}", "d", StepStatus.COMPLETED, "output") for number in range(500)]
+    assert views.progress(service, task(), NOW).stage == "c"
+    assert service.read == 200
+
+
+@pytest.mark.parametrize(
+    ("found", "percent"),
+    [
+        (task(Status.FAILED), None),
+        (task(Status.FAILED, progress={"progress_percent": 40.0}), 40.0),
+        (task(Status.COMPLETED), 100.0),
+        (task(Status.QUEUED, started_at=None), 0.0),
+    ],
+)
+def test_a_list_tells_only_what_the_records_hold(found: Task, percent: float | None) -> None:
+    service = SimpleNamespace(tasks=lambda *_: Page([found] * 60))
+    items = asked(SimpleNamespace(settings=Settings(), service=service, drain=None), "/workflows/tasks").json()["items"]
+    assert [item["progress"]["progress_percent"] for item in items] == [percent] * 60
+
+
+def test_a_body_is_parsed_on_a_thread() -> None:
+    seen: list[int] = []
+
+    class Seen(BaseModel):
+        text: str
+
+        @field_validator("text")
+        @classmethod
+        def note(cls, value: str) -> str:
+            seen.append(threading.get_ident())
+            return value
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b'{"text": "x"}', "more_body": False}
+
+    request = Request({"type": "http", "headers": [(b"content-type", b"application/json")]}, receive)
+    assert asyncio.run(body_of(Seen)(request)).text == "x"
+    assert seen
+    assert threading.get_ident() not in seen
+
+
+def test_countless_wrong_fields_are_counted() -> None:
+    content = json.dumps({f"field_{number}": 0 for number in range(100_000)}).encode()
+    with pytest.raises(errors.InvalidInput, match="body: 100,000 fields do not fit"):
+        parse(Execution, content)
+
+
+def test_text_that_is_not_unicode_is_answered_as_escapes() -> None:
+    upload = answers.Upload(sha256="", name="\ud800", size=0)
+    assert json.loads(bytes(Json(upload).body))["name"] == "\ud800"
 
 
 @pytest.mark.parametrize(
@@ -281,6 +359,13 @@ def test_a_traceback_in_the_log_shows_no_values(form: str, capsys: pytest.Captur
 def test_without_api_keys_only_loopback_is_served(host: str) -> None:
     with pytest.raises(errors.SettingsError, match="API keys"):
         serve(Settings(host=host))
+
+
+def test_a_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(errors.SettingsError, match=f"PORT={port} cannot be listened on"):
+            serve(Settings(port=port))
 
 
 def test_connections_send_at_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 import tracemalloc
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ import pytest
 
 from stepwell.errors import ExpressionError
 from stepwell.expressions import compile_expression, compile_template
+from stepwell.expressions.bounds import MAX_WORK
 
 MEBIBYTE = 1024 * 1024
 BIG = "x" * (16 * MEBIBYTE)
@@ -21,6 +23,19 @@ NAMES: dict[str, Any] = {
     "text": "b" * 100_000,
     "now": lambda: datetime(2024, 5, 31, tzinfo=UTC),
 }
+
+
+MAX_SECONDS = 1.5 * MAX_WORK * 1e-7
+"""What `MAX_WORK` promises, 0.1 µs for each unit, and half as much again for what is not counted."""
+
+
+def cpu_seconds(text: str) -> float:
+    """What refusing the expression takes; its message is short."""
+    started = time.thread_time()
+    error = refused(text)
+    spent = time.thread_time() - started
+    assert len(str(error)) < 1_000
+    return spent
 
 
 def refused(text: str) -> ExpressionError:
@@ -100,9 +115,11 @@ def refused(text: str) -> ExpressionError:
     ],
 )
 def test_there_is_no_way_out(text: str) -> None:
-    before = list(NAMES["rows"])
-    refused(text)
-    assert NAMES["rows"] == before
+    names = {**NAMES, "rows": [{"n": n, "k": str(n)} for n in range(3)]}
+    before = copy.deepcopy(names["rows"])
+    with pytest.raises(ExpressionError):
+        compile_expression(text)(names)
+    assert names["rows"] == before
 
 
 @pytest.mark.parametrize(
@@ -140,17 +157,29 @@ def test_there_is_no_way_out(text: str) -> None:
         "big | split('x')",
         "('[],' * 5000000) | fromjson",
         "('[' * 100000) | fromjson",
-        "numbers | map('string') | map('string') | map('string') | map('string') | list",
         "range(100000) | select('in', numbers) | list",
         "range(100000) | map('string') | select('in', big) | list",
         "rows | map('json') | map('fromjson')" + " | map('json') | map('fromjson')" * 5,
-        "range(90000) | map('json') | map('fromjson') | map('json') | map('fromjson') | map('json') | map('fromjson')",
         "text | regex_match('(?:b?){500}b{500}c$')",
         "range(100000) | map('string') | select('regex_match', 'x')",
         "range(100000) | map('regex_match', '(?:a?){500}a{500}')",
         "'x' | regex_match('(a{1000}){1000}')",
         r"'x' | regex_match('(?:\w{0,50}){50}c$')",
         "'x' | regex_match('a' * 2000)",
+        "big | trim('abc' * 1000)",
+        "big.strip(big)",
+        " ~ ".join(["(big | trim('a' * 999 ~ 'x'))"] * 40),
+        "rows | map(attribute='a.' * 499 ~ 'a')",
+        "rows | map(attribute=big)",
+        "rows | sort(attribute='n,' * 499 ~ 'n')",
+        "rows | groupby(big)",
+        "rows | unique(attribute=[big])",
+        "rows | map(big)",
+        "rows | select(big)",
+        "rows[0][big]",
+        "big | date",
+        "big | duration",
+        "('1' ~ ' ' * 5000000 ~ 'x') | duration",
         "5 | round(-10**9)",
         "5 | round(10**9)",
         "[1] | json(indent=10**9)",
@@ -180,9 +209,7 @@ def test_there_is_no_way_out(text: str) -> None:
     ids=lambda text: text[:60],
 )
 def test_bombs_are_refused_quickly_and_with_little_memory(text: str) -> None:
-    started = time.thread_time()
-    refused(text)
-    assert time.thread_time() - started < 10
+    assert any(cpu_seconds(text) < MAX_SECONDS for _ in range(3))  # a busy machine may slow one down, hardly all three
 
 
 @pytest.mark.parametrize(
@@ -254,3 +281,35 @@ def test_bounds_are_met_exactly() -> None:
     assert "too large" in str(refused("2 ** 4096"))
     assert compile_expression("-" * 39 + "1")({}) == -1
     assert "40 levels" in str(refused("[" * 41 + "]" * 41))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "key | date",
+        "key | duration",
+        "now() | date(key ~ '%c')",
+        "key | regex_match(key ~ '(')",
+        "'x' | regex_match('(' ~ key)",
+        "key | fromjson",
+        "key | int(0, key)",
+        "key | json(key)",
+        "key + 1",
+        "key * key",
+        "key.nope",
+        "[key] | sort(attribute=[key])",
+        "[key, 1] | sort",
+        "[key, 1] | max",
+        "key | round",
+        "range(key)",
+        "key()",
+        "key | replace(key, key, key)",
+        "'a' | truncate(key)",
+        "1 in key",
+        "[key] | sum",
+    ],
+)
+def test_a_message_never_shows_a_value(text: str) -> None:
+    with pytest.raises(ExpressionError) as caught:
+        compile_expression(text)({**NAMES, "key": "hunter22"})
+    assert "hunter22" not in str(caught.value)

@@ -22,16 +22,17 @@ Done = Callable[[Task | None], None]
 
 
 class OneRun:
-    """A run whose end is told by the test with `over`, and whose thread returns with `leave`."""
+    """A run whose end is told by the test with `over`, and whose thread comes back with `leave`."""
 
     def __init__(self, done: Done) -> None:
-        self.over, self._left = done, threading.Event()
+        self.over, self._left = done, SimpleQueue[Exception | None]()
 
     def stay(self) -> None:
-        assert self._left.wait(PATIENCE)
+        if (error := self._left.get()) is not None:
+            raise error
 
-    def leave(self) -> None:
-        self._left.set()
+    def leave(self, error: Exception | None = None) -> None:
+        self._left.put(error)
 
 
 class ByHand:
@@ -56,7 +57,8 @@ def end_of(queue: InlineQueue, task_id: str) -> Future[Task | None]:
     return future
 
 
-def test_a_stuck_thread_does_not_end_the_next_run_of_its_task() -> None:
+@pytest.mark.parametrize("error", [None, ValueError("a bug")], ids=["returns", "raises"])
+def test_a_stuck_thread_does_not_end_the_next_run_of_its_task(error: Exception | None) -> None:
     runs, task = ByHand(), queued("a")
     queue = InlineQueue(runs, 2, 1)
     queue.ring(task)
@@ -66,9 +68,11 @@ def test_a_stuck_thread_does_not_end_the_next_run_of_its_task() -> None:
     second = runs.next()
     end = end_of(queue, "a")
     queue.ring(queued("b"))
-    stuck.leave()
-    runs.next().leave()  # the thread that was stuck has come back to the pool
+    stuck.leave(error)
+    last = runs.next()  # the thread that was stuck has come back to the pool
     assert not end.done()
+    last.over(None)
+    last.leave()
     second.over(task)
     assert end.result(PATIENCE) is task
     second.leave()
@@ -86,7 +90,23 @@ def test_a_stuck_thread_keeps_its_place() -> None:
         pass
     queue.ring(queued("b"))
     stuck.leave()
-    runs.next().leave()
+    last = runs.next()
+    last.over(None)
+    last.leave()
+    queue.close()
+
+
+def test_a_task_whose_thread_is_stuck_can_run_again_in_another() -> None:
+    runs = ByHand()
+    queue = InlineQueue(runs, 2, 0)
+    queue.ring(queued("a"))
+    stuck = runs.next()
+    queue.ring(queued("a"))
+    stuck.over(None)
+    last = runs.next()
+    for run in (stuck, last):
+        run.over(None)
+        run.leave()
     queue.close()
 
 
@@ -97,10 +117,14 @@ def test_a_run_that_goes_on_in_another_thread_keeps_its_place_until_it_is_over()
     run, end = runs.next(), end_of(queue, "a")
     queue.ring(queued("b"))
     run.leave()
+    with pytest.raises(TimeoutError):
+        end.result(0.05)
     assert runs.begun.empty()
     run.over(task)
     assert end.result(PATIENCE) is task
-    runs.next().leave()
+    last = runs.next()
+    last.over(None)
+    last.leave()
     queue.close()
 
 

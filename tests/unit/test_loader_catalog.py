@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import stepwell.actions  # noqa: F401 - registers the actions
+from stepwell.actions.call import resolve
 from stepwell.errors import DefinitionError, Fail, NotFound, Unavailable
 from stepwell.loader import Broken, Catalog, Definition
 from stepwell.registry import Action, actions
@@ -138,6 +140,17 @@ def test_a_function_that_comes_later_is_found(folder: Path) -> None:
         texts.get("a")
     known["shop:fetch"] = Action("call shop:fetch", lambda: None)
     assert texts.get("a").workflow_id == "a"
+
+
+def test_a_module_that_exits_when_imported_breaks_only_its_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (folder / "tst_leaves.py").write_text("import sys\nsys.exit()\n")
+    (folder / "a.yaml").write_text("steps: [{call: 'tst_leaves:main'}]\n")
+    (folder / "b.yaml").write_text(GOOD)
+    texts = catalog(folder, lambda target: resolve(target, folder))
+    assert listed(texts) == [("a", False), ("b", True)]
+    with pytest.raises(DefinitionError, match="the module 'tst_leaves' cannot be imported: SystemExit"):
+        texts.get("a")
 
 
 def test_links(folder: Path, tmp_path: Path) -> None:

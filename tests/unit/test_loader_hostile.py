@@ -45,6 +45,15 @@ HOSTILE: dict[str, Callable[[], str]] = {
     "brackets": lambda: "steps: [{output: '${{ " + "(" * 5_000 + " }}'}]",
     "negations": lambda: "steps: [{output: '${{ " + "not " * 2_400 + "1 }}'}]",
     "a constant to fold": lambda: "steps: [{output: \"${{ 'x' | center(300000000) }}\"}]",
+    "a duration of much space": lambda: f"steps: [{{uses: stop, timeout: '1{' ' * LONG}x'}}]",
+    "a pattern that grows": lambda: (
+        "variables: {a: {type: string, pattern: '" + "(a{1000}){1000}" * 60 + "'}}\nsteps: [{output: 1}]"
+    ),
+    "a pattern of many groups": lambda: (
+        "variables:\n"
+        + "".join(f"  v{n}: {{type: string, pattern: '{'(a|b){99}' * 300}{n}'}}\n" for n in range(50))
+        + "steps: [{output: 1}]"
+    ),
     "a duration of many digits": lambda: f"steps: [{{uses: stop, timeout: '{'9' * LONG}'}}]",
     "a share of many digits": lambda: f"steps: [{{output: 1, foreach: {{in: [1], max_failed: '{'9' * LONG}%'}}}}]",
     "groups in groups": lambda: "steps: [" + "{steps: [" * 40 + "{output: 1}" + "]}" * 40 + "]",

@@ -185,6 +185,19 @@ KINDS = {
             "9:6: `run` is empty: it needs a script, or a program and its arguments",
         ],
     ),
+    "time limits of no time": Bad(
+        "timeout: 0s\ndefaults: {timeout: 0}\nsteps:\n"
+        "  - {uses: stop, timeout: 0ms}\n"
+        "  - {run: ls, timeout: '0'}\n"
+        "  - {run: ls, timeout: 0.0h}\n",
+        [
+            "1:10: `timeout` must be more than 0; leave it out for no limit",
+            "2:21: `timeout` must be more than 0; leave it out for no limit",
+            "4:27: `timeout` must be more than 0; leave it out for no limit",
+            "5:24: `timeout` must be more than 0; leave it out for no limit",
+            "6:24: `timeout` must be more than 0; leave it out for no limit",
+        ],
+    ),
     "numbers that are too small": Bad(
         "steps:\n"
         "  - {uses: stop, timeout: 0, retry: {max_retries: -1}}\n"

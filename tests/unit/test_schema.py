@@ -19,6 +19,7 @@ VALIDATOR = Draft202012Validator(schema())
 NOT_FOR_A_SCHEMA = {
     "keys of another kind",
     "numbers that are too small",
+    "time limits of no time",
     "foreach.as hides a name",
     "a default case that is not the last",
     "a reserved id",

@@ -84,6 +84,20 @@ def test_all_names_and_values_can_be_listed(tmp_path: Path) -> None:
     assert SecretSource({}, [], tmp_path / "nowhere").names() == []
 
 
+def test_a_file_that_is_not_text_hides_no_other_secret_and_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "BINARY").write_bytes(b"\xff\xfe")
+    (tmp_path / "KEY").write_text("hunter22")
+    secrets = SecretSource({}, [], tmp_path)
+    for _ in range(2):
+        assert list(secrets.values()) == ["hunter22"]
+    (message,) = caplog.messages
+    assert message.startswith("the secret BINARY cannot be read from SECRETS_DIR: ")
+    with pytest.raises(SettingsError, match="the secret BINARY cannot be read"):
+        secrets.get("BINARY")
+
+
 @given(st.text())
 @example("\ud800 lone surrogate")
 def test_what_is_encrypted_can_be_decrypted(text: str) -> None:

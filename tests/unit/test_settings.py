@@ -108,7 +108,8 @@ def test_every_wrong_value_is_told_with_its_source_and_what_the_setting_is(tmp_p
     ],
 )
 def test_wrong_values_are_refused(tmp_path: Path, name: str, text: str) -> None:
-    assert told(tmp_path, **{name: text})[0].startswith(f"{name}={text} (from the environment) is wrong: ")
+    shown = text if len(text) <= 100 else f"{text[:99]}…"
+    assert told(tmp_path, **{name: text})[0].startswith(f"{name}={shown} (from the environment) is wrong: ")
 
 
 @pytest.mark.parametrize("name", ["REDIS_URL", "DATABASE_URL"])
@@ -145,6 +146,24 @@ def test_a_config_file_that_cannot_be_read_is_named(tmp_path: Path, text: str | 
     if text is not None:
         (tmp_path / "c.yaml").write_bytes(text.encode("latin-1"))
     assert told(tmp_path, CONFIG_FILE="c.yaml")[0].startswith("CONFIG_FILE=c.yaml (from the environment) ")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("lease_seconds: 1:30", "LEASE_SECONDS=1:30 (from c.yaml) is wrong: '1:30' is not a duration: "),
+        ("log_format: on", "LOG_FORMAT=on (from c.yaml) is wrong: "),
+        ("port: 1\nport: 2", "c.yaml:2:1: key 'port' stands twice in this mapping, first in line 1"),
+        ("redis: {url: redis://a}\nredis_url: redis://b", "c.yaml sets REDIS_URL twice, as redis.url and as redis_url"),
+        ("port: 1\nPORT: 2", "c.yaml sets PORT twice, as port and as PORT: remove one"),
+        ("redis_url: redis://:hunter22@h: x", "c.yaml:1:"),
+    ],
+)
+def test_the_config_file_is_strict_yaml(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "c.yaml").write_text(f"{text}\n")
+    message = "\n".join(told(tmp_path, CONFIG_FILE="c.yaml"))
+    assert says in message
+    assert "hunter22" not in message
 
 
 def test_an_empty_config_file_and_a_foreign_dotenv_change_nothing(tmp_path: Path) -> None:
@@ -199,6 +218,13 @@ def test_priorities_have_four_levels(value: str | int, scale: int, level: int) -
 def test_other_priorities_are_refused(value: str | int, scale: int) -> None:
     with pytest.raises(ValueError, match=r"is no priority: write low, .* or a number from 0 to (3|10)"):
         priority_level(value, scale)
+
+
+@pytest.mark.parametrize("value", ["x" * 10_000_000, 10**5_000, -(10**300)], ids=["text", "beyond text", "digits"])
+def test_a_wrong_priority_of_any_size_makes_a_short_message(value: str | int) -> None:
+    with pytest.raises(ValueError, match="is no priority: write low") as caught:
+        priority_level(value)
+    assert len(str(caught.value)) < 300
 
 
 def test_a_misspelt_priority_gets_a_hint() -> None:

@@ -27,6 +27,9 @@ HOSTILE: dict[str, Callable[[], str | bytes]] = {
     "self alias": lambda: "a: &a [*a, *a]",
     "aliases of a long text": lambda: LONG_ALIASES,
     "depth through aliases": lambda: DEEP_ALIASES,
+    "misspelt aliases of many anchors": lambda: (
+        "a:\n" + "".join(f"- &anchor{i} x\n" for i in range(10_000)) + "".join(f"- *anchro{i}\n" for i in range(99))
+    ),
     "5,000 open lists": lambda: "[" * 5_000,
     "a megabyte of open lists": lambda: "[" * MEGABYTE,
     "a megabyte of open mappings": lambda: "{" * MEGABYTE,

@@ -108,7 +108,7 @@ def test_what_fits_is_normalised_and_fits_again(spec: Any, value: Any, normal: A
         ("boolean", 1, "must be true or false, not 1"),
         ("date", "20261121", 'must be a date like 2026-11-21, not the string "20261121"'),
         ("date", "2026-02-30", 'must be a date like 2026-11-21, not the string "2026-02-30"'),
-        ("date", datetime(2026, 1, 1, tzinfo=UTC), "must be a date like 2026-11-21, not a Python datetime"),
+        ("date", datetime(2026, 1, 1, tzinfo=UTC), "must be a date like 2026-11-21, not a time"),
         ("datetime", "2026-11-21", 'must be a time like 2026-11-21T09:30:00Z, not the string "2026-11-21"'),
         (
             "datetime",
@@ -118,7 +118,7 @@ def test_what_fits_is_normalised_and_fits_again(spec: Any, value: Any, normal: A
         ("duration", "soon", f'{DURATION}, not the string "soon"'),
         ("duration", -1, f"{DURATION}, not -1"),
         ("duration", 10**400, f"{DURATION}, not a number of more than 308 digits"),
-        ("list", "a", 'must be a list, not the string "a"'),
+        ("list", "a", "must be a list, not a string"),
         ("list", {}, "must be a list, not an object"),
         ("object", [], "must be an object, not a list"),
         ("any", {1, 2}, "must be JSON, not a Python set"),
@@ -193,6 +193,19 @@ def test_a_wrong_secret_is_not_shown() -> None:
         ("variables.token", "must match the pattern ^x"),
         ("variables.pin", "must be a string, not a list"),
     ]
+
+
+def test_a_secret_in_the_place_of_a_list_or_object_is_not_shown() -> None:
+    declared = declare(pins={"type": "list", "items": "secret"}, keys={"type": "object", "fields": {"a": "secret"}})
+    found = refused(declared, pins="hunter22", keys="hunter22")
+    assert "hunter22" not in str(found)
+    assert len(found) == 2
+
+
+def test_many_unknown_names_are_told_without_looking_for_each() -> None:
+    declared = declare(**{f"value{n}": "any" for n in range(50)})
+    found = refused(declared, **{f"valeu{n}": 1 for n in range(50)})
+    assert sum("did you mean" in message for _, message in found) == 10
 
 
 def test_large_wrong_values_make_short_messages() -> None:
@@ -323,11 +336,26 @@ def test_wrong_declarations_are_found_before_any_value(spec: Any, place: str, me
     assert [(".".join(path), text) for path, text in problems(declare(x=spec))] == [(f"x.{place}", message)]
 
 
-@pytest.mark.parametrize("pattern", ["(", "a(?=b)", r"(a)\1", "a{1000}{1000}{1000}"])
-def test_a_pattern_that_cannot_be_run_in_linear_time_is_refused(pattern: str) -> None:
+@pytest.mark.parametrize(
+    ("pattern", "says"),
+    [
+        ("(", "the pattern is no regular expression: unclosed group"),
+        ("a(?=b)", "the pattern is no regular expression: look-around"),
+        (r"(a)\1", "the pattern is no regular expression: backreferences"),
+        ("a{1000}{1000}{1000}", "the pattern repeats too much"),
+        ("a" * 1_001, "a pattern has at most 1,000 characters, this one 1,001"),
+    ],
+)
+def test_a_pattern_that_cannot_be_run_in_linear_time_is_refused(pattern: str, says: str) -> None:
     ((path, message),) = problems(declare(x={"type": "string", "pattern": pattern}))
     assert path == ("x", "pattern")
-    assert message.startswith("is not a regular expression")
+    assert message.startswith(says)
+
+
+def test_a_text_that_takes_its_pattern_long_is_refused() -> None:
+    declared = declare(x={"type": "string", "pattern": "(?:a?){500}a{500}$"})
+    (problem,) = refused(declared, x="a" * 1_000_000)
+    assert problem[1].startswith("is too long for its pattern: at most ")
 
 
 def test_right_declarations_have_no_problems() -> None:

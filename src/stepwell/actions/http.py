@@ -21,14 +21,14 @@ from stepwell.values import MAX_SIZE, encode, seconds
 
 METHOD = re.compile(r"[A-Za-z]+")
 CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([a-z0-9_.:-]{1,40})", re.IGNORECASE)
-CODECS = frozenset(
-    "ascii utf_8 utf_16 utf_16_le utf_16_be latin_1 big5 big5hkscs gb18030 gb2312 gbk hz shift_jis shift_jis_2004 "
-    "shift_jisx0213 cp932 euc_jp iso2022_jp euc_kr cp949 johab koi8_r koi8_u cp437 cp850 cp852 cp866 cp874 tis_620 "
-    "mac_roman mac_cyrillic cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 iso8859_2 iso8859_3 "
-    "iso8859_4 iso8859_5 iso8859_6 iso8859_7 iso8859_8 iso8859_9 iso8859_10 iso8859_11 iso8859_13 iso8859_14 "
-    "iso8859_15 iso8859_16".split()
-)
-"""Python's names of the charsets that a server may choose; others of its codecs, like punycode, take quadratic time."""
+CHARSETS = """
+ascii utf_8 utf_16 utf_16_le utf_16_be latin_1 big5 big5hkscs gb18030 gb2312 gbk shift_jis cp932 euc_jp iso2022_jp
+euc_kr cp949 koi8_r koi8_u cp866 cp874 tis_620 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258
+iso8859_2 iso8859_3 iso8859_4 iso8859_5 iso8859_6 iso8859_7 iso8859_8 iso8859_9 iso8859_10 iso8859_13 iso8859_14
+iso8859_15 iso8859_16
+"""
+CODECS = frozenset(CHARSETS.split())
+"""The charsets that a server may choose, as Python calls them; others, like punycode, take quadratic time."""
 
 STATUS = re.compile(r"[1-5](\d\d|[xX][xX])")
 

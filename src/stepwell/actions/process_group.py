@@ -14,6 +14,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from stepwell.actions.excerpt import Mask
+from stepwell.actions.orphans import guard
 from stepwell.actions.process_output import LineLog, Stream
 from stepwell.errors import TaskCancelled
 
@@ -100,6 +101,7 @@ class ProcessGroup(threading.Thread):
             ) as process,
             selectors.DefaultSelector() as selector,
         ):
+            guard.watch(process.pid)
             for pipe, stream in ((process.stdout, self.stdout), (process.stderr, self.stderr)):
                 if pipe is not None:
                     selector.register(pipe, selectors.EVENT_READ, stream)
@@ -107,6 +109,7 @@ class ProcessGroup(threading.Thread):
                 self._watch(process, selector)
             finally:
                 _end(process, selector)
+                guard.forget(process.pid)
 
     def _watch(self, process: subprocess.Popen[bytes], selector: selectors.BaseSelector) -> None:
         """Until the process has ended and its output with it, or it should end, or what it left lingers too long."""

@@ -26,16 +26,13 @@ from stepwell.actions import template_size as sizes
 UNBOUNDED = frozenset({"attr", "pprint", "urlize"})
 """Filters of Jinja2 that are left out."""
 
+TEXT_METHODS = """
+capitalize casefold center count endswith find format format_map index isalnum isalpha isascii isdecimal isdigit islower
+isnumeric isspace istitle isupper join ljust lower lstrip partition removeprefix removesuffix replace rfind rindex rjust
+rpartition rsplit rstrip split splitlines startswith strip striptags swapcase title unescape upper zfill
+"""
 METHODS: tuple[tuple[type | tuple[type, ...], frozenset[str]], ...] = (
-    (
-        str,
-        frozenset(
-            "capitalize casefold center count endswith find format format_map index isalnum isalpha isascii isdecimal "
-            "isdigit islower isnumeric isspace istitle isupper join ljust lower lstrip partition removeprefix "
-            "removesuffix replace rfind rindex rjust rpartition rsplit rstrip split splitlines startswith strip "
-            "striptags swapcase title unescape upper zfill".split()
-        ),
-    ),
+    (str, frozenset(TEXT_METHODS.split())),
     (dict, frozenset({"copy", "get", "items", "keys", "values"})),
     ((list, tuple), frozenset({"copy", "count", "index"})),
     (float, frozenset({"is_integer"})),
@@ -49,7 +46,6 @@ CHECKS: dict[str, Callable[..., None]] = {
     "indent": sizes.check_indent,
     "replace": sizes.check_replace,
     "round": sizes.check_round,
-    "truncate": sizes.check_width,
 }
 """What is asked before a filter or a method of this name does anything."""
 
@@ -158,7 +154,8 @@ def _checked_arguments(owner: object, name: str, args: tuple[Any, ...], kwargs: 
 
 
 def _dumps(value: Any, **options: Any) -> str:
-    sizes.check_width(value, options.get("indent"))
+    indent = options.get("indent")
+    sizes.check_width(value, len(indent) if isinstance(indent, str) else indent)
     return "".join(sizes.bounded(json.JSONEncoder(**options).iterencode(value)))
 
 
@@ -177,10 +174,13 @@ def _join(context: EvalContext, value: Iterable[Any], d: str = "", attribute: st
 
 @pass_environment
 def _sum(environment: Environment, iterable: Iterable[Any], attribute: str | int | None = None, start: Any = 0) -> Any:
-    """With a list as `start` it joins lists, each copied once."""
-    get = make_attrgetter(environment, attribute)
-    items = sizes.checked(map(get, iterable))
-    return [*start, *chain.from_iterable(items)] if isinstance(start, list) else sum(items, start)
+    """With a list as `start` it joins lists, and copies each once."""
+    items = sizes.checked(map(make_attrgetter(environment, attribute), iterable))
+    if not isinstance(start, list):
+        return sum(items, 0 + start)  # a text or a tuple is no start
+    if not all(isinstance(item, list) for item in items):
+        raise TypeError("sum can add only lists to a list")
+    return [*start, *chain.from_iterable(items)]
 
 
 @pass_environment
@@ -189,9 +189,11 @@ def _wordwrap(
     s: str,
     width: int = 79,
     break_long_words: bool = True,
-    wrapstring: str = "\n",
+    wrapstring: str | None = None,
     break_on_hyphens: bool = True,
 ) -> str:
     text: str = FILTERS["wordwrap"](environment, s, width, break_long_words, "\n", break_on_hyphens)
+    if wrapstring is None:
+        return text
     sizes.check_replace(text, "\n", wrapstring)
     return text.replace("\n", wrapstring)

@@ -19,6 +19,9 @@ MAX_DIGITS = 300
 MAX_BITS = 4096
 """The greatest size of a product or power of whole numbers."""
 
+ITEM = 8
+"""What an item counts besides its text: its place in a list takes so many bytes."""
+
 PERCENT_FORMAT = re.compile(r"%(?:\([^()]*\))?([-+ #0-9.*hlL]*)(.?)", re.DOTALL)
 """One place of a `%` format: what stands before its letter, and the letter."""
 
@@ -48,23 +51,23 @@ def checked(value: Any) -> Any:
 
 
 def size(value: object) -> int:
-    """About how many characters it has as text, counting what it holds several times each time."""
+    """About how many characters it has as text, what it holds several times counted each time."""
     total, pending = 0, [value]
     while pending:
         item = pending.pop()
         if isinstance(item, str):
-            total += len(item) + 2
+            total += len(item) + ITEM
         elif isinstance(item, list | tuple):
-            total += 2
+            total += ITEM
             check_size(total + len(item))
             pending.extend(item)
         elif isinstance(item, dict):
-            total += 2
+            total += ITEM
             check_size(total + len(item))
             pending.extend(item)
             pending.extend(item.values())
         else:
-            total += item.bit_length() // 3 + 2 if isinstance(item, int) else 2
+            total += ITEM + item.bit_length() // 3 if isinstance(item, int) else ITEM
         if total > MAX_SIZE:
             check_size(total)
     return total
@@ -87,13 +90,13 @@ def check_width(_text: Any, *args: Any, **kwargs: Any) -> None:
             raise OverflowError(f"{number:,} is more than {MAX_WIDTH:,}, the greatest width or count")
 
 
-def check_round(_number: Any, precision: int = 0, method: str = "common") -> None:
+def check_round(_number: Any, precision: int = 0, *_args: Any, **_kwargs: Any) -> None:
     """Refuse a `round` that would compute with a great power of ten."""
     if abs(precision) > MAX_DIGITS:
         raise OverflowError(f"{precision:,} is more than {MAX_DIGITS}, the greatest precision of round")
 
 
-def check_indent(text: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> None:
+def check_indent(text: Any, width: int | str = 4, *_args: Any, **_kwargs: Any) -> None:
     """Refuse an `indent` that makes too much."""
     check_width(text, width)
     check_replace(text, "\n", width if isinstance(width, str) else " " * width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -18,7 +18,7 @@ MAX_ERRORS = 1000
 """More fields that do not fit are counted, not listed."""
 
 
-def body_of(model: type[Model]) -> Callable[[Request], Awaitable[Model]]:
+def body_of(model: type[Model]) -> Callable[[Request], Coroutine[Any, Any, Model]]:
     """A dependency that gives the body as this model; a missing body is an empty object."""
 
     async def parsed(request: Request) -> Model:

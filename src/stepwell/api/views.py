@@ -67,7 +67,7 @@ def status(service: Service, found: Task, now: float) -> answers.TaskStatus:
         task_id=found.task_id,
         state=found.status,
         progress=how_far.progress_percent,
-        estimated_time=how_far.eta_seconds or None if found.status is Status.RUNNING else None,
+        estimated_time=(how_far.eta_seconds or None) if found.status is Status.RUNNING else None,
         error_details=error(found.error),
         updated_at=time(found.updated_at),
     )

@@ -11,6 +11,7 @@ import typer
 from stepwell.cli import running, serving, tasks, workflows
 from stepwell.cli.exits import MEANINGS, code_of
 from stepwell.cli.output import say
+from stepwell.cli.streams import tolerate
 from stepwell.errors import StepwellError
 
 HELP = """Durable YAML workflows: run them, look at them, serve them.
@@ -50,12 +51,13 @@ app.command("serve", help=serving.SERVE_HELP)(serving.serve)
 
 def main() -> None:
     """Run the program and end the process with one of its exit codes."""
+    tolerate()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a listing at once; `run` has a handler of its own
     try:
         app(prog_name="stepwell")
     except StepwellError as error:
-        say(str(error))
+        say("; ".join([str(error), *getattr(error, "__notes__", ())]))
         sys.exit(code_of(error))
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from stepwell.ports import TaskStore
 from stepwell.task import Event, StepRecord
@@ -77,6 +78,10 @@ class Followed:
     def now(self) -> float:
         """The store's time."""
         return self._store.now()
+
+    def progress(self) -> Mapping[str, Any] | None:
+        """What the actions of the task reported last."""
+        return self._store.get(self._task_id).progress
 
     def _next(self) -> Sequence[Event]:
         events = self._store.events(self._task_id, self._last, BATCH)

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from stepwell.cli import terminal
 from stepwell.cli.follow import Followed
+from stepwell.cli.progress import Reported
 from stepwell.cli.tree import Line, cropped, lines
 from stepwell.errors import Unavailable
 
@@ -47,6 +48,7 @@ class LiveTree:
 
     def __init__(self, console: Console, followed: Followed, plan: Plan, title: str) -> None:
         self._console, self._followed, self._plan, self._title = console, followed, plan, title
+        self._reported = Reported()
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._asking = 0
@@ -98,7 +100,11 @@ class LiveTree:
     def _tree(self) -> Group:
         now = self._followed.now()
         tree = lines(self._plan, self._followed.steps, now)
-        return Group(Text(self._title, "bold"), table_of(cropped(tree, max(5, self._console.height - 3))))
+        of_task, tree = self._reported.put(self._followed.progress(), tree)
+        title = Text(self._title, "bold", no_wrap=True, overflow="ellipsis").append(
+            f"  {of_task}" if of_task else "", ""
+        )
+        return Group(title, table_of(cropped(tree, max(5, self._console.height - 3))))
 
 
 def table_of(tree: list[Line]) -> Table:

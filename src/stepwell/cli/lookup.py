@@ -1,9 +1,10 @@
-"""What names on the command line mean: a workflow by id or file, a task by its id or the beginning of it."""
+"""What names on the command line mean: a workflow by id or file, a task by its id, or an end of it, or `last`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,14 @@ if TYPE_CHECKING:
     from stepwell.task import Task
     from stepwell.wiring import System
 
-SHORTEST = 8
-"""Characters of a task id that must be written at least."""
+SHORTEST_BEGINNING, SHORTEST_END = 8, 4
+"""Characters of a task id that must be written at least. The beginning tells only when it was made."""
+
+NEWEST = 10_000
+"""How many tasks, the newest ones, are looked through for the end of an id."""
+
+LAST = "last"
+"""Stands for the newest task."""
 
 _GREATEST = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
@@ -48,23 +55,49 @@ def is_file(name: str) -> bool:
 
 def find_definition(known: Catalog, name: str) -> Definition:
     """The workflow in a file, or of this id. Raises `NotFound`, `DefinitionError`."""
-    return known.from_file(Path(name)) if is_file(name) else known.get(name)
+    if is_file(name):
+        return known.from_file(Path(name))
+    try:
+        return known.get(name)
+    except NotFound as error:
+        if lack := lack_of_workflows(known):
+            error.add_note(lack)
+        raise
+
+
+def lack_of_workflows(known: Catalog) -> str:
+    """What is said if there is not a single workflow: where they were looked for."""
+    from stepwell import settings
+
+    folder = settings.load().workflows_dir.absolute()
+    if not folder.is_dir():
+        return f"there is no folder {str(folder)!r}: make it, or set WORKFLOWS_DIR"
+    return "" if known.all() else f"there is no workflow in {str(folder)!r}: write one there, or set WORKFLOWS_DIR"
 
 
 def find_task(service: Service, name: str) -> Task:
-    """The task whose id is, or begins with, this. Raises `NotFound`, and `InvalidInput` if there are several."""
+    """The task of this id, or whose id begins or ends with this, or the newest for `last`.
+
+    Raises `NotFound`, and `InvalidInput` if there are several.
+    """
     name = name.strip().lower()
     if len(name) >= len(_GREATEST):
         return service.get(name)
-    if len(name) < SHORTEST:
-        raise InvalidInput([FieldProblem("task", f"write at least {SHORTEST} characters of the id, not {name!r}")])
-    found = _beginning_with(service, name)
+    if name != LAST and len(name) < SHORTEST_END:
+        raise InvalidInput([FieldProblem("task", f"write at least {SHORTEST_END} characters of the id, not {name!r}")])
+    found = _newest(service) if name == LAST else _beginning_with(service, name) or _ending_with(service, name)
     if not found:
         raise NotFound("task", name)
     if len(found) > 1:
         shown = ", ".join(task.task_id for task in found)
-        raise InvalidInput([FieldProblem("task", f"{name!r} is the beginning of several, write more: {shown}, …")])
+        raise InvalidInput([FieldProblem("task", f"{name!r} is a part of several, write more: {shown}, …")])
     return found[0]
+
+
+def _newest(service: Service) -> list[Task]:
+    from stepwell.ports import TaskFilter
+
+    return list(service.tasks(TaskFilter(), limit=1).items)
 
 
 def _beginning_with(service: Service, name: str) -> list[Task]:
@@ -72,5 +105,23 @@ def _beginning_with(service: Service, name: str) -> list[Task]:
     from stepwell.ports import TaskFilter
     from stepwell.stores.records import encode_cursor
 
+    if len(name) < SHORTEST_BEGINNING:
+        return []
     page = service.tasks(TaskFilter(), limit=3, cursor=encode_cursor(name + _GREATEST[len(name) :]))
     return [task for task in page.items if task.task_id.startswith(name)]
+
+
+def _ending_with(service: Service, name: str) -> list[Task]:
+    """Up to three of the newest tasks."""
+    return list(islice((task for task in islice(_all(service), NEWEST) if task.task_id.endswith(name)), 3))
+
+
+def _all(service: Service) -> Iterator[Task]:
+    """Every task, the newest first."""
+    from stepwell.ports import TaskFilter
+
+    page = service.tasks(TaskFilter(), limit=1000)
+    yield from page.items
+    while page.next_cursor is not None:
+        page = service.tasks(TaskFilter(), limit=1000, cursor=page.next_cursor)
+        yield from page.items

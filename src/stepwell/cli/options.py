@@ -7,4 +7,6 @@ from typing import Annotated
 import typer
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
-TaskName = Annotated[str, typer.Argument(metavar="TASK", help="A task's id, or at least its first 8 characters.")]
+TaskName = Annotated[
+    str, typer.Argument(metavar="TASK", help="A task's id, its last characters (4 or more), or `last` for the newest.")
+]

@@ -6,8 +6,11 @@ import json
 import os
 import re
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from stepwell.cli.streams import is_unicode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,12 +18,22 @@ if TYPE_CHECKING:
 WIDE = 1000
 """Columns of a table that goes into a file or pipe, so that nothing is cut off."""
 
+LONGEST_VALUE, LONGEST_VALUES = 2_000, 20_000
+"""Characters that are shown of a value, and of all values under one title."""
+
+LONGEST_PRETTY = 1_000_000
+"""Characters of a JSON document up to which it is written on many lines; that takes its time."""
+
+_EXIT = re.compile(r"exit code \d+|ended by signal \S+")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def print_json(document: object) -> None:
     """One JSON document on standard output."""
-    text = json.dumps(document, ensure_ascii=False, indent=2)
+    escape = not is_unicode()
+    text = json.dumps(document, ensure_ascii=escape)
+    if len(text) <= LONGEST_PRETTY:
+        text = json.dumps(document, ensure_ascii=escape, indent=2)
     sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
 
 
@@ -38,6 +51,14 @@ def first_line(text: str, length: int = 200) -> str:
     """The first line of a text, cut to a length."""
     line = harmless(text.strip()).partition("\n")[0]
     return line if len(line) <= length else f"{line[: length - 1]}…"
+
+
+def reason(message: str, length: int = 200) -> str:
+    """A failure in one line: the first of its message, and of a process that failed also the last that it wrote."""
+    first, _, rest = message.strip().partition("\n")
+    if _EXIT.fullmatch(first) and (last := rest.strip().rpartition("\n")[2]):
+        return first_line(f"{first}: {last.strip()}", length)
+    return first_line(first, length)
 
 
 def console(stderr: bool = False) -> Console:
@@ -70,5 +91,16 @@ def duration(seconds: float | None) -> str:
 
 
 def as_lines(value: Any) -> str:
-    """A JSON value, pretty printed for people."""
+    """A JSON value, pretty printed for people: of each long value in it only the beginning, and how long it is."""
+    if not isinstance(value, Mapping):
+        return _cut(_pretty(value), LONGEST_VALUE)
+    inner = ",\n".join(f"{_pretty(name)}: {_cut(_pretty(one), LONGEST_VALUE)}" for name, one in value.items())
+    return _cut("{\n  " + inner.replace("\n", "\n  ") + "\n}" if value else "{}", LONGEST_VALUES)
+
+
+def _pretty(value: Any) -> str:
     return harmless(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]}… {len(text):,} characters; --json shows all"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from stepwell.cli.follow import Followed, shown_path
-from stepwell.cli.output import duration, first_line
+from stepwell.cli.output import duration, reason
 from stepwell.cli.tree import parts
 from stepwell.errors import Unavailable
 from stepwell.task import Event
@@ -84,5 +84,5 @@ class PlainLines:
 
 def _message(event: Event) -> str:
     """`: what was logged, or why it failed`, or nothing."""
-    message = first_line(str(event.data.get("message", "")))
+    message = reason(str(event.data.get("message", "")))
     return f": {message}" if message else ""

@@ -11,7 +11,7 @@ import typer
 
 from stepwell.cli.exits import Exit, told
 from stepwell.cli.options import AsJson, TaskName
-from stepwell.cli.output import as_lines, console, first_line, print_json
+from stepwell.cli.output import as_lines, console, print_json, reason
 
 if TYPE_CHECKING:
     from stepwell.cli.follow import Followed
@@ -39,9 +39,9 @@ RETRY_HELP = f"""Run an ended task again, here and now.
 What failed is run again, or with --from-step that step and all that comes after it. A task that was left behind
 because its process died goes on after its last completed step.
 
-    stepwell retry 0193a2b4-5c6d
+    stepwell retry 9f31c2ab
 
-    stepwell retry 0193a2b4-5c6d --from-step load
+    stepwell retry 9f31c2ab --from-step load
 
 {told(*CODES)}"""
 
@@ -91,10 +91,13 @@ def retry(
     quiet: Quiet = False,
 ) -> None:
     from stepwell.cli.lookup import find_task, opened_system
+    from stepwell.cli.resuming import queued_again, tell_of_changes
 
     code = Exit.OK
     with opened_system() as system:
-        task = _queued_again(system, find_task(system.service, task_id), from_step)
+        found = find_task(system.service, task_id)
+        tell_of_changes(system, found)
+        task = queued_again(system, found, from_step)
         if not no_run:
             code = perform(system, task, as_json=as_json, quiet=quiet)
         elif as_json:
@@ -128,18 +131,6 @@ def perform(system: System, task: Task, *, as_json: bool, quiet: bool) -> Exit:
         terminal.enter_context(_display(followed, plan, task, stderr=as_json, quiet=quiet))
         ended = execution.run()
     return _told(system, ended, plan, execution.interrupted, as_json)
-
-
-def _queued_again(system: System, task: Task, from_step: str | None) -> Task:
-    """An ended task queued again; or one that was left behind, handed back if its process died while it ran."""
-    from stepwell.task import Status
-
-    if task.status is Status.RUNNING:
-        system.store.reap()
-        task = system.store.get(task.task_id)
-    if task.status in (Status.QUEUED, Status.WAITING) and from_step is None:
-        return task
-    return system.service.retry(task.task_id, from_step)
 
 
 def _display(followed: Followed, plan: Plan, task: Task, *, stderr: bool, quiet: bool) -> AbstractContextManager[None]:
@@ -184,7 +175,7 @@ def _print_ending(system: System, task: Task, plan: Plan) -> None:
     screen.print(f"\ntask {task.task_id}", ending, soft_wrap=True)
     if task.error is not None:
         place = f"{task.error.path}: " if task.error.path else ""
-        screen.print(f"{place}{first_line(task.error.message)}", style="red", soft_wrap=True)
+        screen.print(f"{place}{reason(task.error.message)}", style="red", soft_wrap=True)
 
 
 def _code(task: Task, interrupted: bool) -> Exit:

@@ -9,13 +9,17 @@ from rich.table import Table
 from rich.text import Text
 
 from stepwell.cli.live import status_text
-from stepwell.cli.output import duration, first_line, moment
+from stepwell.cli.output import duration, first_line, moment, reason
+from stepwell.cli.progress import progress_text
 from stepwell.cli.tree import Line
 from stepwell.workflow import Variable
 
 if TYPE_CHECKING:
     from stepwell.loader import Broken, Definition
-    from stepwell.task import Task
+    from stepwell.task import StepRecord, Task
+
+ROOMY, SHORT_ID = 120, 8
+"""Columns from which on ids are shown whole, and how many characters of them are shown otherwise."""
 
 
 def of_steps(tree: Sequence[Line]) -> Table:
@@ -28,17 +32,29 @@ def of_steps(tree: Sequence[Line]) -> Table:
     return table
 
 
-def of_tasks(tasks: Iterable[Task], now: float) -> Table:
-    """A list of tasks."""
+def of_items(records: Iterable[StepRecord], now: float) -> Table:
+    """Items and rounds of the steps of a task."""
+    table = _table("item", "status", "attempts", "duration", "")
+    table.columns[3].justify = "right"
+    for record in records:
+        took = None if record.started_at is None else (record.completed_at or now) - record.started_at
+        note = Text(reason(record.error.message) if record.error else "", "red")
+        table.add_row(record.path, status_text(str(record.status)), str(record.attempts), duration(took), note)
+    return table
+
+
+def of_tasks(tasks: Iterable[Task], now: float, width: int) -> Table:
+    """A list of tasks; of their ids the end only, which tells them apart, where the width is short."""
+    begin = -SHORT_ID if width < ROOMY else 0
     table = _table("task", "workflow", "status", "created", "duration", "error")
     for task in tasks:
         table.add_row(
-            task.task_id,
+            task.task_id[begin:],
             task.workflow_id,
             status_text(str(task.status)),
             moment(task.created_at),
             duration(elapsed(task, now)),
-            Text(first_line(task.error.message) if task.error else "", "red"),
+            Text(reason(task.error.message) if task.error else "", "red"),
         )
     return table
 
@@ -56,11 +72,12 @@ def of_task(task: Task, now: float) -> Table:
         ("completed", moment(task.completed_at)),
         ("due", moment(task.wake_at)),
         ("duration", duration(elapsed(task, now))),
+        ("progress", "" if task.status == "completed" else progress_text(task.progress)),
         ("retries", f"{task.retry_count} of {task.max_retries}" if task.max_retries else None),
         ("queue", task.queue),
         ("external id", task.external_id),
         ("labels", ", ".join(f"{name}={value}" for name, value in task.labels.items())),
-        ("error", Text(first_line(task.error.message), "red") if task.error else None),
+        ("error", Text(reason(task.error.message), "red") if task.error else None),
     ]
     for name, value in rows:
         if value:

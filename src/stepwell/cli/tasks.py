@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stepwell.cli.exits import Exit, told
 from stepwell.cli.options import AsJson, TaskName
-from stepwell.cli.output import as_lines, console, first_line, harmless, moment, print_json, say
+from stepwell.cli.output import as_lines, console, harmless, moment, print_json, reason, say
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from stepwell.task import Event, StepRecord, Task
     from stepwell.wiring import System
+
+ITEMS, ERRORS = 100, 10
+"""Items that are shown at a time, and errors of which all lines are."""
 
 TASKS_HELP = f"""List tasks, newest first.
 
@@ -22,7 +29,11 @@ TASKS_HELP = f"""List tasks, newest first.
 
 TASK_HELP = f"""Show a task, its steps and why it failed.
 
-    stepwell task 0193a2b4-5c6d --logs
+Failed items of `foreach` and `until` are listed; with --items all of them.
+
+    stepwell task last --logs
+
+    stepwell task 9f31c2ab --items --page 2
 
 {told(Exit.OK, Exit.INVALID, Exit.NOT_FOUND, Exit.CONFLICT)}"""
 
@@ -30,7 +41,7 @@ CANCEL_HELP = f"""Cancel a task.
 
 One that runs is cancelled only with --force, which interrupts its steps.
 
-    stepwell cancel 0193a2b4-5c6d --force
+    stepwell cancel 9f31c2ab --force
 
 {told(Exit.OK, Exit.INVALID, Exit.NOT_FOUND, Exit.CONFLICT)}"""
 
@@ -39,9 +50,9 @@ EVAL_HELP = f"""Try an expression on the record of a task.
 It sees what the `outputs` of the workflow see. With --at it sees what that step sees: steps around it, `item` and
 `index`, and its own `output` and `error`.
 
-    stepwell eval 0193a2b4-5c6d 'steps.total.output.rows > 0'
+    stepwell eval 9f31c2ab 'steps.total.output.rows > 0'
 
-    stepwell eval 0193a2b4-5c6d 'item.name | upper' --at 'each[3]'
+    stepwell eval 9f31c2ab 'item.name | upper' --at 'each[3]'
 
 {told(Exit.OK, Exit.INVALID, Exit.NOT_FOUND, Exit.CONFLICT)}"""
 
@@ -71,7 +82,8 @@ def tasks(
             return
     from stepwell.cli.tables import of_tasks
 
-    console().print(of_tasks(page.items, now))
+    screen = console()
+    screen.print(of_tasks(page.items, now, screen.width))
     if page.next_cursor:
         say(f"there are more: --cursor {page.next_cursor}")
 
@@ -79,6 +91,10 @@ def tasks(
 def task(
     task_id: TaskName,
     logs: Annotated[bool, typer.Option("--logs", help="Show the log lines of its steps.")] = False,
+    items: Annotated[
+        bool, typer.Option("--items", help="Show all items and rounds of its steps, not only those that failed.")
+    ] = False,
+    page: Annotated[int, typer.Option(min=1, help=f"Which {ITEMS} of the items.")] = 1,
     as_json: AsJson = False,
 ) -> None:
     from stepwell.cli.lookup import find_task, opened_system
@@ -89,7 +105,7 @@ def task(
         if as_json:
             print_json(_document(system, found, lines if logs else None))
         else:
-            _print_task(system, found, lines)
+            _print_task(system, found, lines, _Items(items, page))
 
 
 def cancel(
@@ -156,7 +172,7 @@ def _document(system: System, found: Task, logs: list[Event] | None) -> dict[str
     return document if logs is None else {**document, "logs": [log_form(event) for event in logs]}
 
 
-def _print_task(system: System, found: Task, logs: list[Event]) -> None:
+def _print_task(system: System, found: Task, logs: list[Event], items: _Items) -> None:
     from stepwell.cli.follow import of_records
     from stepwell.cli.tables import of_steps, of_task
     from stepwell.cli.tree import lines
@@ -167,18 +183,44 @@ def _print_task(system: System, found: Task, logs: list[Event]) -> None:
     screen.print(of_task(found, now))
     screen.print("")
     screen.print(of_steps(lines(plan, of_records(system.store, found.task_id), now)))
+    records = system.service.steps(found.task_id).items
+    items.print(screen, records, now)
     for title, value in (("variables", system.service.variables(found)), ("outputs", system.service.outputs(found))):
         if value:
             screen.print(f"\n{title} {as_lines(value)}", soft_wrap=True)
-    for record in system.service.steps(found.task_id).items:
-        if record.error is not None and (record.error.traceback or "\n" in record.error.message):
-            screen.print(f"\n{_error_text(record)}", soft_wrap=True)
+    _print_errors(screen, records)
     for event in logs:
         line = f"{moment(event.at)} {event.path} {event.data.get('level')}: {event.data.get('message')}"
         screen.print(harmless(line), soft_wrap=True)
 
 
-def _error_text(record: StepRecord) -> str:
-    assert record.error is not None
-    text = record.error.traceback or record.error.message
-    return f"{record.path}: {first_line(record.error.message)}\n{harmless(text.rstrip())}"
+@dataclass(frozen=True)
+class _Items:
+    """Which items and rounds are shown: a page of all, or the first that failed."""
+
+    all: bool
+    page: int
+
+    def print(self, screen: Console, records: Sequence[StepRecord], now: float) -> None:
+        from stepwell.cli.tables import of_items
+
+        found = [record for record in records if record.path.endswith("]") and (self.all or record.status == "failed")]
+        first = ITEMS * (self.page - 1)
+        shown = found[first : first + ITEMS]
+        if shown:
+            screen.print("")
+            screen.print(of_items(shown, now))
+        if len(shown) < len(found):
+            what, pages = "items" if self.all else "failed items", -(-len(found) // ITEMS)
+            say(f"{len(found):,} {what}, page {self.page} of {pages}: --page shows another")
+
+
+def _print_errors(screen: Console, records: Sequence[StepRecord]) -> None:
+    """What does not fit into a line: tracebacks, and messages of several lines."""
+    failed = [record for record in records if record.error and (record.error.traceback or "\n" in record.error.message)]
+    for record in failed[:ERRORS]:
+        assert record.error is not None
+        text = record.error.traceback or record.error.message
+        screen.print(f"\n{record.path}: {reason(record.error.message)}\n{harmless(text.rstrip())}", soft_wrap=True)
+    if len(failed) > ERRORS:
+        say(f"{len(failed) - ERRORS:,} more errors are told whole with --json")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stepwell.cli.follow import Seen
-from stepwell.cli.output import duration, first_line
+from stepwell.cli.output import duration, reason
 from stepwell.plan import Block, Node, Plan
 
 ACTIVE = frozenset({"running", "retrying", "waiting", "failed"})
@@ -86,7 +86,7 @@ class _Tree:
 
     def _line(self, node: Node, path: str, depth: int) -> Line:
         seen = self._steps.get(path, UNSEEN)
-        note = first_line(seen.note) if seen.note else ""
+        note = reason(seen.note) if seen.note else ""
         return Line(
             path=path,
             depth=depth,

@@ -12,7 +12,7 @@ import typer
 
 from stepwell.cli.exits import Exit, told
 from stepwell.cli.options import AsJson
-from stepwell.cli.output import console, harmless, print_json
+from stepwell.cli.output import console, harmless, print_json, say
 from stepwell.errors import DefinitionError, Problem, SettingsError
 
 if TYPE_CHECKING:
@@ -111,10 +111,12 @@ def schema(
 
 def _all(known: Catalog) -> Sequence[Definition | Broken]:
     from stepwell import settings
+    from stepwell.cli.lookup import lack_of_workflows
 
-    folder = settings.load().workflows_dir
-    if not folder.is_dir():
-        raise SettingsError(f"there is no folder {str(folder)!r}: make it, or set WORKFLOWS_DIR")
+    if lack := lack_of_workflows(known):
+        if not settings.load().workflows_dir.is_dir():
+            raise SettingsError(lack)
+        say(lack)
     return known.all()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
 
@@ -13,7 +12,7 @@ from stepwell.plan import Node
 from stepwell.ports import Claim
 from stepwell.secrets import Masker, SecretSource
 from stepwell.task import Apart, StepRecord, Stored, Task
-from stepwell.values import APART_SIZE, decode, encode
+from stepwell.values import APART_SIZE, decode, encode, iso
 
 Fetch = Callable[[str], str]
 """Reads the JSON text of a value that is stored apart, by its key (see `TaskStore.value`)."""
@@ -68,7 +67,7 @@ class Names:
                 "attempt": task.attempt,
                 "priority": task.priority,
                 "labels": dict(task.labels),
-                "created_at": datetime.fromtimestamp(task.created_at, UTC).isoformat().replace("+00:00", "Z"),
+                "created_at": iso(task.created_at),
             },
         }
 

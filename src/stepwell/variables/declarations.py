@@ -70,7 +70,7 @@ def _wrong_pattern(place: Place, variable: Variable) -> Iterator[tuple[Place, st
         if variable.pattern is not None:
             compile_pattern(variable.pattern)
     except ValueError as error:
-        yield (*place, "pattern"), f"{error} (it must be one without look-around and back references)"
+        yield (*place, "pattern"), str(error)
 
 
 def _wrong_values(place: Place, variable: Variable) -> Iterator[tuple[Place, str]]:

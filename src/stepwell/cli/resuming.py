@@ -1,0 +1,64 @@
+"""A task that is to run again: what is to be known of it before, and waiting for a lease that a dead process left."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from stepwell.cli.output import moment, say
+from stepwell.errors import Conflict, DefinitionError, NotFound
+from stepwell.task import Status, Task
+
+if TYPE_CHECKING:
+    from stepwell.wiring import System
+
+LOOK, MARGIN = 0.2, 1.0
+"""Seconds between two looks whether a lease is over, and how much longer than a lease that is looked for."""
+
+
+def queued_again(system: System, task: Task, from_step: str | None) -> Task:
+    """An ended task queued again; or one that was left behind, handed back if its process died while it ran."""
+    if task.status is Status.RUNNING:
+        task = _left_behind(system, task)
+    if task.status in (Status.QUEUED, Status.WAITING) and from_step is None:
+        return task
+    return system.service.retry(task.task_id, from_step)
+
+
+def tell_of_changes(system: System, task: Task) -> None:
+    """Say so if the workflow's file is another than the task runs on."""
+    try:
+        same = system.service.catalog.get(task.workflow_id).hash == task.definition
+    except NotFound:  # its file was given by its path
+        return
+    except DefinitionError:
+        same = False
+    if not same:
+        say("the workflow has changed since; this runs the definition the task started with")
+
+
+def _left_behind(system: System, task: Task) -> Task:
+    """The task once its lease is over. Raises `Conflict` if its process lives: it goes on to write, or to renew it."""
+    after = _reaped(system, task)
+    if after.status is Status.RUNNING:
+        _tell_of_lease(system, task)
+    deadline = time.monotonic() + system.settings.lease_seconds + MARGIN
+    while after.status is Status.RUNNING:
+        if after.updated_at != task.updated_at or time.monotonic() > deadline:
+            where = f"task {task.task_id} is running in a live process ({after.worker})"
+            raise Conflict(f"{where}: wait for its end, or cancel it with --force", status=after.status)
+        time.sleep(LOOK)
+        after = _reaped(system, task)
+    if after.status is Status.COMPLETED:
+        raise Conflict(f"task {task.task_id} has completed meanwhile", status=after.status)
+    return after
+
+
+def _reaped(system: System, task: Task) -> Task:
+    system.store.reap()
+    return system.store.get(task.task_id)
+
+
+def _tell_of_lease(system: System, task: Task) -> None:
+    heard = f"its process ({task.worker}) last wrote at {moment(task.updated_at)}"
+    say(f"{heard}; if it died, this goes on in at most {system.settings.lease_seconds:g}s (LEASE_SECONDS)")
