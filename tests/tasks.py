@@ -5,7 +5,7 @@ from __future__ import annotations
 from stepwell.task import Status, Task
 
 
-def queued(task_id: str, priority: int = 1) -> Task:
+def queued(task_id: str, priority: int = 1, created_at: float = 0.0) -> Task:
     """A task that waits to be run."""
     return Task(
         task_id=task_id,
@@ -15,8 +15,8 @@ def queued(task_id: str, priority: int = 1) -> Task:
         queue="workflow_execute",
         priority=priority,
         variables="{}",
-        created_at=0.0,
-        updated_at=0.0,
+        created_at=created_at,
+        updated_at=created_at,
         timeout=60.0,
         max_retries=0,
     )

@@ -188,7 +188,7 @@ def test_answers_are_as_documented(strict: Server, document: dict[str, Any], tas
     [
         ({"variables": {"nmae": "Ada"}}, "variables.nmae", "did you mean 'name'"),
         ({"variables": {"name": 5}}, "variables.name", "must be"),
-        ({"variables": []}, "variables", "object"),
+        ({"variables": []}, "variables", "dictionary"),
         ({"variable": {}}, "variable", "no field"),
         ({"priority": "hihg"}, "priority", "did you mean 'high'"),
         ({"priority": 4}, "priority", "0 to 3"),
@@ -227,7 +227,7 @@ def test_every_field_that_does_not_fit_is_named(strict: Server, body: object, fi
         (b'{"variables": {"name": "\\ud800"}}', "application/json", "is no JSON"),
         (b'{"variables": {"name": ' + b"[" * 2000 + b"]" * 2000 + b"}}", "application/json", "recursion"),
         (b"\xff\xfe", "application/json; charset=utf-8", "is no JSON"),
-        (b"[]", "application/vnd.shop+json", "object"),
+        (b"[]", "application/vnd.shop+json", "dictionary"),
     ],
 )
 def test_bodies_that_are_no_json(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,7 +155,8 @@ def test_what_a_caller_says_is_kept(project: Project) -> None:
         (("run", "hello", "--timeout", "soon"), 2, "'soon' is not a duration"),
         (("run", "hello", "--nonsense"), 2, "No such option"),
         (("retry", "0193a2b4-5c6d"), 3, "unknown task '0193a2b4-5c6d'"),
-        (("retry", "0193"), 2, "at least 8 characters"),
+        (("retry", "193"), 2, "at least 4 characters"),
+        (("retry", "last"), 3, "unknown task 'last'"),
     ],
 )
 def test_a_wrong_call_is_told_in_a_line(project: Project, args: tuple[str, ...], code: int, told: str) -> None:
@@ -290,9 +292,62 @@ def test_retry_goes_on_with_a_task_whose_process_died(project: Project) -> None:
     assert project.run("run", "dies", LEASE_SECONDS="1").code == 9
     task_id = project.ok("tasks", "--json").document["items"][0]["task_id"]
     project.write("acts.py", "def die():\n    return 1\n")
-    while (ended := project.run("retry", task_id, "--json")).code == 4:
-        assert "is running" in ended.err
+    ended = project.ok("retry", task_id, "--json", LEASE_SECONDS="1")
     assert ended.document["status"] == "completed"
+    assert re.search(r"its process \(\S+\) last wrote at \S+Z; if it died, this goes on in at most 1s", ended.err)
+
+
+def test_retry_does_not_take_a_task_from_a_process_that_lives(project: Project) -> None:
+    project.write("held", "steps: [{id: hold, call: 'acts:hang'}]")
+    process = project.begin("run", "held")
+    wait_for(process.stdout, b"hanging")
+    ended = project.run("retry", "last", LEASE_SECONDS="1")
+    assert (ended.code, ended.out) == (4, "")
+    assert "is running in a live process" in ended.err
+
+
+def test_retry_tells_that_the_workflow_has_changed(project: Project) -> None:
+    task_id = failing(project)
+    hint = "the workflow has changed since; this runs the definition the task started with"
+    assert hint not in project.run("retry", task_id).err
+    project.write("gated", "steps: [{id: other, output: 1}]")
+    assert hint in project.run("retry", task_id).err
+    project.write("gated", "steps: [{id: other}]")
+    assert hint in project.run("retry", task_id).err
+    (project.folder / "workflows" / "gated.yaml").unlink()
+    ended = project.run("retry", task_id)
+    assert (ended.code, hint in ended.err) == (1, False)
+
+
+def test_the_last_line_of_a_script_that_failed_is_told(project: Project) -> None:
+    project.write("script", "steps: [{id: count, run: 'echo first >&2; echo no such file >&2; exit 3'}]")
+    ended = project.run("run", "script")
+    lines = [line for line in ended.out.splitlines() if "exit code 3" in line]
+    assert len(lines) == 3, "when it happens, in its row, and at the end"
+    assert all(line.rstrip().endswith("exit code 3: no such file") for line in lines)
+    assert "exit code 3: no such file" in project.ok("tasks").out
+
+
+@pytest.mark.parametrize(
+    "env", [{"PYTHONIOENCODING": "gbk"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}]
+)
+def test_an_encoding_without_the_marks_is_no_failure(project: Project, env: dict[str, str]) -> None:
+    ended = project.python("-m", "stepwell", "run", "hello", "-v", "name=✓é", **env)
+    assert ended.code == 0, ended.err
+    assert "+ completed" in ended.out
+    ended = project.python("-m", "stepwell", "task", "last", "--json", **env)
+    assert ended.document["result"]["variables"]["name"] == "✓é"
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_without_any_workflow_the_folder_is_named(project: Project, exists: bool) -> None:
+    folder = project.folder / "none"
+    if exists:
+        folder.mkdir()
+    ended = project.run("run", "hello", WORKFLOWS_DIR="none")
+    assert ended.code == 3
+    assert f"unknown workflow 'hello'; there is no {'workflow in' if exists else 'folder'} '{folder}'" in ended.err
+    assert "WORKFLOWS_DIR" in project.run("list", WORKFLOWS_DIR="none").err
 
 
 def wait_for(stream: IO[bytes] | None, text: bytes) -> None:

@@ -129,6 +129,38 @@ def test_a_task_is_shown_by_the_beginning_of_its_id(orders: tuple[Project, str])
     assert "\x1b" not in out, "a message cannot steer the terminal"
 
 
+def test_a_task_is_found_by_what_a_narrow_list_shows_of_it(orders: tuple[Project, str]) -> None:
+    project, task_id = orders
+    assert task_id in project.ok("tasks", COLUMNS="120").out
+    narrow = project.ok("tasks", COLUMNS="80").out
+    assert task_id[-8:] in narrow.split()
+    for name in (task_id[-8:], "last"):
+        assert project.ok("task", name, "--json").document["task_id"] == task_id
+
+
+def test_items_that_failed_are_listed_and_all_of_them_by_the_page(project: Project) -> None:
+    loop = "foreach: {in: '${{ range(250) | list }}', on_item_error: continue}"
+    project.write("many", f"steps: [{{id: each, {loop}, uses: fail, with: {{message: bad}}, if: item % 10 == 7}}]")
+    project.run("run", "many")
+    ended = project.ok("task", "last")
+    listed = re.findall(r"^(each\[\d+\]) +✗ failed +1 +\S+ +bad", ended.out, re.MULTILINE)
+    assert listed == [f"each[{number}]" for number in range(7, 250, 10)]
+    ended = project.ok("task", "last", "--items", "--page", "3")
+    assert re.findall(r"^each\[(\d+)\] ", ended.out, re.MULTILINE) == [str(number) for number in range(200, 250)]
+    assert "250 items, page 3 of 3: --page shows another" in ended.err
+
+
+def test_a_large_value_is_cut_for_people_and_whole_as_json(project: Project) -> None:
+    project.write("big", "variables: {text: {type: string}, n: {type: integer}}\nsteps: [{id: a, output: 1}]")
+    project.write("text.txt", "x" * 5_000_000)
+    project.ok("run", "big", "-v", "text=@text.txt", "-v", "n=7")
+    out = project.ok("task", "last").out
+    assert len(out) < 5_000
+    assert "… 5,000,002 characters; --json shows all" in out
+    assert '"n": 7' in out
+    assert len(project.ok("task", "last", "--json").document["result"]["variables"]["text"]) == 5_000_000
+
+
 def test_a_task_as_json_has_steps_and_logs(orders: tuple[Project, str]) -> None:
     project, task_id = orders
     document = project.ok("task", task_id, "--json", "--logs").document

@@ -28,7 +28,8 @@ def debug_old():
 def ask():
     return input("your name? ")
 
-def wait_for(path):
+def wait_for(path, context):
+    context.progress(percent=45, stage="loading", message="row 450")
     while not Path(path).exists():
         time.sleep(0.01)
 
@@ -65,6 +66,8 @@ def test_the_tree_shows_every_step_while_it_runs(project: Project) -> None:
     assert re.search(r"first.*✓ completed", tree)
     assert re.search(r"\n  group .*▶ running", tree)
     assert re.search(r"\n    hold .*▶ running", tree)
+    assert re.search(r"hold .*45% · loading · row 450", terminal.until("row 450"))
+    assert re.search(r"progress +45% · loading · row 450", project.ok("task", "last").out)
     assert COLOUR.search(tree)
     go.touch()
     assert terminal.ended() == 0

@@ -90,6 +90,14 @@ def test_the_highest_priority_runs_first_and_within_one_what_was_first(make: Mak
     assert runs.next(6) == ["b", "e", "a", "d", "f", "c"]
 
 
+def test_an_older_task_that_was_handed_back_comes_before_younger_ones(make: Make, runs: Runs) -> None:
+    queue = occupied(make, runs)
+    queue.ring(queued("younger", created_at=2.0))
+    queue.ring(queued("older", created_at=1.0))
+    runs.held["first"].set()
+    assert runs.next(2) == ["older", "younger"]
+
+
 def test_a_task_that_is_rung_for_again_while_it_waits_runs_once(make: Make, runs: Runs) -> None:
     queue = occupied(make, runs)
     for name in ("a", "a", "b", "a"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,9 @@ import pytest
 from stepwell import errors
 from stepwell.cli.exits import Exit, code_of
 from stepwell.cli.inputs import pairs, read_file, values
-from stepwell.cli.output import duration, first_line, harmless, moment, print_json
+from stepwell.cli.output import LONGEST_VALUE, as_lines, duration, first_line, harmless, moment, print_json, reason
+from stepwell.cli.progress import progress_text
+from stepwell.cli.streams import ASCII, tolerate
 from stepwell.errors import Conflict, DefinitionError, InvalidInput, NotFound, StepwellError, Unavailable
 from stepwell.workflow import Variable
 
@@ -101,3 +105,67 @@ def test_json_with_half_a_surrogate_pair_is_written(capsys: pytest.CaptureFixtur
     out = capsys.readouterr().out
     assert "é" in out
     assert json.loads(out) == {"é": "\ud800"}
+
+
+@pytest.mark.parametrize("size", [10, 2_000_000])
+def test_json_for_an_encoding_that_lacks_a_character_loses_none(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="gbk", write_through=True))
+    print_json({"text": "é" * size})
+    assert json.loads(written.getvalue()) == {"text": "é" * size}
+
+
+def test_marks_that_an_encoding_lacks_are_written_in_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="ascii", write_through=True))
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    tolerate()
+    sys.stdout.write("✓ completed, 漢字, ")
+    sys.stdout.write("".join(ASCII))
+    assert written.getvalue().decode("ascii") == "+ completed, ??, " + "".join(ASCII.values())
+    assert all(len(text) == 1 for text in ASCII.values()), "columns stay where they are"
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("exit code 1\nwc: first\nwc: notes.txt: no such file\n\n", "exit code 1: wc: notes.txt: no such file"),
+        ("ended by signal SIGKILL\n  last", "ended by signal SIGKILL: last"),
+        ("exit code 2, without any output", "exit code 2, without any output"),
+        ("exit code 3", "exit code 3"),
+        ("no orders\nof that day", "no orders"),
+        ("exit code 1\n" + "x" * 500, "exit code 1: " + "x" * 186 + "…"),
+    ],
+)
+def test_a_failure_is_told_in_a_line(message: str, line: str) -> None:
+    assert reason(message) == line
+
+
+def test_long_values_are_cut_and_short_ones_beside_them_are_not() -> None:
+    shown = as_lines({"big": "x" * 5_000_000, "small": [1, {"a": None}]})
+    assert "x" * 100 in shown
+    assert len(shown) < LONGEST_VALUE + 200
+    assert "… 5,000,002 characters; --json shows all" in shown
+    assert shown.endswith('"small": [\n    1,\n    {\n      "a": null\n    }\n  ]\n}')
+
+
+@pytest.mark.parametrize("value", [{}, {"a": 1, "b": {"c": ["é", None]}}, [1, [2]], "text", 3])
+def test_short_values_are_shown_as_they_are(value: object) -> None:
+    assert as_lines(value) == json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def test_many_values_are_cut_together() -> None:
+    assert len(as_lines({str(number): "x" * 1000 for number in range(1000)})) < 21_000
+
+
+@pytest.mark.parametrize(
+    ("progress", "text"),
+    [
+        (None, ""),
+        ({"progress_percent": 44.6, "stage": "loading", "message": "row 1\x1b[2J"}, "45% · loading · row 1�[2J"),
+        ({"progress_percent": 0}, "0%"),
+        ({"progress_percent": "most", "filename": "a.bin"}, "a.bin"),
+    ],
+)
+def test_progress_is_told_in_a_few_words(progress: Mapping[str, Any] | None, text: str) -> None:
+    assert progress_text(progress) == text

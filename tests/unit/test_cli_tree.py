@@ -11,6 +11,7 @@ from tests.unit.engine_harness import Harness, use
 
 from stepwell.cli.follow import Followed, Seen, of_records, shown_path
 from stepwell.cli.plain import PlainLines
+from stepwell.cli.progress import Reported
 from stepwell.cli.tree import Line, cropped, lines, parts
 from stepwell.errors import Fail
 from stepwell.plan import Plan, compile_definition
@@ -172,3 +173,24 @@ def test_plain_lines_of_many_items_are_few(harness: Harness) -> None:
         "tried: attempt 1 failed: not yet",
     ]
     assert "skipped: skipped" in written
+
+
+def tree_with(**statuses: str) -> list[Line]:
+    return [Line(path.replace("__", "/"), 0, path, status) for path, status in statuses.items()]
+
+
+def test_progress_stands_at_the_step_that_alone_ran_when_it_came() -> None:
+    reported, progress = Reported(), {"progress_percent": 10}
+    title, tree = reported.put(progress, tree_with(group="running", group__a="running", b="pending"))
+    assert (title, [line.note for line in tree]) == ("", ["", "10%", ""])
+    title, tree = reported.put(progress, tree_with(group="running", group__a="running", b="running"))
+    assert (title, [line.note for line in tree]) == ("", ["", "10%", ""]), "it still is of the same step"
+    title, tree = reported.put({"progress_percent": 20}, tree_with(a="running", b="running"))
+    assert (title, [line.note for line in tree]) == ("20%", ["", ""])
+
+
+def test_progress_of_a_step_that_has_ended_is_not_shown_at_another() -> None:
+    reported, progress = Reported(), {"stage": "loading"}
+    reported.put(progress, tree_with(a="running", b="pending"))
+    title, tree = reported.put(progress, tree_with(a="completed", b="running"))
+    assert (title, [line.note for line in tree]) == ("loading", ["", ""])

@@ -58,6 +58,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     def __init__(self, *, autoescape: bool) -> None:
         super().__init__(undefined=StrictUndefined, autoescape=autoescape, optimized=False)
         self.concat = _concat  # type: ignore[method-assign]  # joins what blocks, macros and captures give
+        self._added_size = 0
         self.policies["json.dumps_function"] = _dumps
         filters = {**FILTERS, "format": _format, "join": _join, "sum": _sum, "wordwrap": _wordwrap}
         self.filters = {name: _measured(name, filters[name]) for name in filters.keys() - UNBOUNDED}
@@ -73,6 +74,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             sizes.check_number(operator, left, right)
         elif operator == "*":
             sizes.check_repeat(left, right)
+        elif isinstance(left, list | tuple) and isinstance(right, list | tuple):
+            return self._added(left, right)
         return sizes.checked(super().call_binop(context, operator, left, right))
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
@@ -83,6 +86,12 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         if owner is not None:
             args = _checked_arguments(owner, __obj.__name__, args, kwargs)
         return sizes.checked(super().call(__context, __obj, *args, **kwargs))
+
+    def _added(self, left: Any, right: Any) -> Any:
+        """The longer list was measured when it was made: a loop that adds to it does not measure it each time."""
+        self._added_size += sizes.size(min(left, right, key=len))
+        sizes.check_size(self._added_size)
+        return left + right
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         return _BoundedDisplays().visit(super()._parse(source, name, filename))  # type: ignore[no-any-return]

@@ -44,6 +44,9 @@ def check_size(size: int) -> None:
 
 def checked(value: Any) -> Any:
     """The value, unless it would be too large as text; what makes its items one by one becomes a list of them."""
+    if isinstance(value, str):
+        check_size(len(value))
+        return value
     if isinstance(value, Iterator):
         return _collected(value)
     size(value)

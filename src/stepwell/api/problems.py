@@ -138,8 +138,6 @@ def _field(place: Sequence[str | int]) -> str:
 
 
 def _message(found: Mapping[str, Any]) -> str:
-    if found["type"] == "json_invalid":
-        return f"is no JSON: {found['ctx']['error']}"
     if found["type"] == "extra_forbidden":
         return "is no field of this request"
     return str(found["msg"]).removeprefix("Value error, ")

@@ -15,7 +15,7 @@ def progress_text(progress: Mapping[str, Any] | None) -> str:
     told = progress or {}
     percent = told.get("progress_percent")
     named = (told.get(name) for name in ("stage", "message", "filename"))
-    parts = ["" if percent is None else f"{percent:.0f}%", *(str(value or "") for value in named)]
+    parts = [f"{percent:.0f}%" if isinstance(percent, int | float) else "", *(str(value or "") for value in named)]
     return first_line(" · ".join(filter(None, parts)))
 
 

@@ -23,10 +23,13 @@ yield, or earlier, where the run goes on in another thread."""
 
 
 class Bell:
-    """One run that was rung for: it waits, then runs, then is over. `order` is its place among those that wait."""
+    """One run that was rung for: it waits, then runs, then is over.
+
+    `order` is its place among those that wait: by priority, then by age, also for one that was handed back.
+    """
 
     def __init__(self, task: Task, number: int) -> None:
-        self.task_id, self.order = task.task_id, (-task.priority, number)
+        self.task_id, self.order = task.task_id, (-task.priority, task.created_at, number)
         self.over: Future[Task | None] = Future()
         self.over.set_running_or_notify_cancel()  # from now on nobody who waits for it can cancel it for all others
 
@@ -52,7 +55,7 @@ class InlineQueue:
     def __init__(self, run: Run, max_concurrency: int, max_size: int) -> None:
         self._run, self._max_concurrency, self._max_size = run, max_concurrency, max_size
         self._numbers = itertools.count()
-        self._waiting: list[tuple[tuple[int, int], Bell]] = []
+        self._waiting: list[tuple[tuple[int, float, int], Bell]] = []
         self._busy: set[Bell] = set()
         self._bells: dict[str, Bell] = {}
         self._again: dict[str, Bell] = {}
