@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,11 @@ UNSUPPORTED_STEP_KEYS = frozenset(
 )
 UNSUPPORTED_WORKFLOW_KEYS = frozenset({"concurrency", "triggers", "notify", "tests"})
 """Keys of the language that this version refuses by name, rather than half do."""
+
+LETTER = r"[^\x00-\x40\x5b-\x5e\x60\x7b-\x7f]"
+LETTER_OR_DIGIT = r"[^\x00-\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]"
+"""Of ASCII the letters and `_`, or the digits too; and all beyond it, for classes of Unicode are not spelled alike in
+the patterns of Python, Rust and JSON Schema. What is a letter there is for `is_identifier` to say."""
 
 VariableType = Literal[
     "string",
@@ -58,9 +64,41 @@ def priority_level(value: str | int, scale: int = 4) -> int:
     raise ValueError(f"{told} is no priority{hint}: write {', '.join(names)} or a number from 0 to {greatest}")
 
 
+def is_identifier(text: str) -> bool:
+    """Whether a text can name a step or a variable: an identifier of Python, in any script."""
+    return text.isidentifier() and is_normal(text)
+
+
+def is_workflow_id(text: str) -> bool:
+    """Whether a text can name a workflow: letters and digits of any script, `_` and `-`, at most 100."""
+    return len(text) <= 100 and text != "" and is_identifier("_" + text.replace("-", "_")) and is_normal(text)
+
+
+def is_normal(text: str) -> bool:
+    """Whether it is spelled in Unicode's form NFKC, so that names that look alike are alike."""
+    return text.isascii() or normal(text) == text
+
+
+def normal(text: str) -> str:
+    """The text in Unicode's form NFKC: `fix` for `ﬁx` and for full-width `ｆｉｘ`."""
+    return unicodedata.normalize("NFKC", text)
+
+
 def has_expression(value: object) -> bool:
     """Whether a text holds `${{ … }}`, so that it is known only when the step runs."""
     return isinstance(value, str) and "${{" in value
+
+
+def _checked_identifier(value: str) -> str:
+    if not is_identifier(value):
+        raise ValueError(f"{short(value)!r} is no identifier")
+    return value
+
+
+def _checked_workflow_id(value: str) -> str:
+    if not is_workflow_id(value):
+        raise ValueError(f"{short(value)!r} is no id of a workflow")
+    return value
 
 
 def _checked_duration(value: str | float) -> str | float:
@@ -89,7 +127,16 @@ def _items_or_foreach(value: object) -> object:
     return {"in": value} if isinstance(value, str | list) else value
 
 
-Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
+Identifier = Annotated[
+    str,
+    StringConstraints(pattern=rf"^{LETTER}{LETTER_OR_DIGIT}*$", max_length=100),
+    AfterValidator(_checked_identifier),
+]
+WorkflowId = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^\x00-\x2c\x2e\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]+$", max_length=100),
+    AfterValidator(_checked_workflow_id),
+]
 ExpressionText = Annotated[str, Field(description="An expression; the ${{ }} around it may be left out.")]
 Condition = Annotated[str | bool, Field(description="An expression; the ${{ }} around it may be left out.")]
 Duration = Annotated[
@@ -236,7 +283,7 @@ class Workflow(Model):
 
     model_config = ConfigDict(title="Stepwell workflow")
 
-    id: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,100}$", description="By default the file's stem.")
+    id: WorkflowId | None = Field(None, description="By default the file's stem.")
     name: str | None = None
     description: str = ""
     version: str | int | float | None = None

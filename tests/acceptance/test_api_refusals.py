@@ -420,3 +420,18 @@ def test_the_root_leads_to_the_documentation(strict: Server) -> None:
     answer = strict.client.get("/")
     assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
     assert strict.client.get("/docs").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name", "hint"),
+    [
+        ("POST", "/workflows/hello/execute?async_exec=true", "async_exec", "async_execute"),
+        ("GET", "/workflows/tasks?statuss=failed", "statuss", "status"),
+        ("POST", "/workflows/tasks/x/retry?fromstep=a", "fromstep", "from_step"),
+    ],
+)
+def test_misspelt_query_parameters_are_refused(shared: Server, method: str, path: str, name: str, hint: str) -> None:
+    answer = shared.client.request(method, f"/api{path}")
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == name
+    assert f"did you mean '{hint}'?" in answer.json()["errors"][0]["message"]

@@ -332,7 +332,8 @@ def test_the_last_line_of_a_script_that_failed_is_told(project: Project) -> None
     "env", [{"PYTHONIOENCODING": "gbk"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}]
 )
 def test_an_encoding_without_the_marks_is_no_failure(project: Project, env: dict[str, str]) -> None:
-    ended = project.python("-m", "stepwell", "run", "hello", "-v", "name=✓é", **env)
+    project.write("name.txt", "✓é")
+    ended = project.python("-m", "stepwell", "run", "hello", "-v", "name=@name.txt", **env)
     assert ended.code == 0, ended.err
     assert "+ completed" in ended.out
     ended = project.python("-m", "stepwell", "task", "last", "--json", **env)

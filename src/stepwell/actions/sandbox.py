@@ -23,7 +23,7 @@ from jinja2.visitor import NodeTransformer
 
 from stepwell.actions import template_size as sizes
 
-UNBOUNDED = frozenset({"attr", "pprint", "urlize"})
+UNBOUNDED = frozenset({"pprint", "urlize"})
 """Filters of Jinja2 that are left out."""
 
 TEXT_METHODS = """

@@ -42,7 +42,7 @@ def render(
     """The text of a Jinja2 template, given as `template` or as the `path` of a UTF-8 file.
 
     It sees the names in `values`; a name that is missing there is an error. Only a `path` that ends in `.html`
-    is escaped for HTML. There are no includes and imports, and not the filters `attr`, `pprint` and `urlize`. Fails for
+    is escaped for HTML. There are no includes and imports, and not the filters `pprint` and `urlize`. Fails for
     templates of more than 1 MiB, and for more than 16 MiB in the result or in a value on the way to it.
     """
     text = text_of(context, template, path, input_name="template")

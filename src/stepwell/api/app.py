@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
@@ -15,6 +15,7 @@ from stepwell.api.draining import Drain
 from stepwell.api.guards import HostGuard, SizeGuard
 from stepwell.api.openapi import DESCRIPTION, describe, refusals
 from stepwell.api.problems import answer_problems
+from stepwell.api.requests import known_query
 from stepwell.wiring import System
 
 ROUTERS = (operations.router, files.router, tasks.router, inside.router, workflows.router, execution.router)
@@ -32,8 +33,8 @@ def create_app(system: System) -> FastAPI:
     )
     app.state.system, app.state.drain = system, Drain(system)
     for router in ROUTERS:
-        app.include_router(router, prefix="/api")
-        app.include_router(router, include_in_schema=False)
+        app.include_router(router, prefix="/api", dependencies=[Depends(known_query)])
+        app.include_router(router, include_in_schema=False, dependencies=[Depends(known_query)])
     app.add_api_route("/", _docs, include_in_schema=False)
     answer_problems(app)
     describe(app)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from stepwell.errors import FieldProblem, InvalidInput
+from stepwell.errors import FieldProblem, InvalidInput, did_you_mean, short
 from stepwell.values import seconds
 from stepwell.wiring import System
 
@@ -156,3 +159,25 @@ def duration(field: str, value: str | float) -> float:
         return seconds(value)
     except ValueError as error:
         raise InvalidInput([FieldProblem(field, str(error))]) from error
+
+
+async def known_query(request: Request) -> None:
+    """Refuse a query parameter that the operation does not have: a misspelt one would silently be left out."""
+    route = request.scope.get("route")
+    if not isinstance(route, APIRoute):
+        return
+    known = set(_parameters(route.dependant))
+    problems = [
+        FieldProblem(short(name), f"is no parameter of this operation{did_you_mean(name, known)}")
+        for name in request.query_params
+        if name not in known and not name.startswith("label.")
+    ]
+    if problems:
+        raise InvalidInput(problems)
+
+
+def _parameters(dependant: Dependant) -> Iterator[str]:
+    """The query parameters of an operation, and of what it depends on."""
+    yield from (str(parameter.alias) for parameter in dependant.query_params)
+    for inner in dependant.dependencies:
+        yield from _parameters(inner)

@@ -103,7 +103,7 @@ _DURATION = "a duration: seconds, or 500ms, 30s, 5m, 2h, 1d"
 _COUNT = "a whole number, or an expression in ${{ }}"
 _CONDITION = "an expression, true or false"
 _IDS = "a list of ids of steps"
-_IDENTIFIER = "letters, digits and _, not beginning with a digit, at most 100"
+_IDENTIFIER = "letters of any script, digits and _, not beginning with a digit, at most 100"
 EXPECTED: Mapping[str, str] = {
     "any": "a whole number of 1 or more",
     "as": _IDENTIFIER,
@@ -149,7 +149,7 @@ EXPECTED: Mapping[str, str] = {
 """What a key takes, where it does not fit; the others take text."""
 
 EXPECTED_OF_WORKFLOW: Mapping[str, str] = {
-    "id": "letters, digits, _ and -, at most 100",
+    "id": "letters of any script, digits, _ and -, at most 100",
     "max_parallel": "a whole number from 1 to 1000",
     "max_retries": "a whole number of 0 or more",
     "version": "text or a number",

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 
+from stepwell.loader.grammar import EXPECTED_OF_WORKFLOW
 from stepwell.loader.names import NameCheck
 from stepwell.loader.report import Path, Report
 from stepwell.loader.rules import check_time_limit
 from stepwell.loader.sites import ALWAYS, Known, Reading
 from stepwell.loader.texts import Texts
-from stepwell.workflow import RESERVED_IDS, Workflow
+from stepwell.workflow import RESERVED_IDS, Workflow, is_workflow_id, normal
 
-_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 NOT_STEPS = {
     "env": "`env` of the workflow is the same for every step: put what reads a step into the step's own `env`",
     "timeout": "the time limit is known before the first step: it can read `variables` only",
@@ -90,6 +89,8 @@ def _check_id(report: Report, workflow: Workflow, default_id: str | None) -> Non
     if name in RESERVED_IDS:
         remedy = "choose another" if workflow.id else "rename the file, or give it an `id`"
         report.add(("id",), f"the workflow id {name!r} is reserved: {remedy}")
-    elif workflow.id is None and default_id is not None and not _ID.fullmatch(default_id):
-        message = f"the file's name {default_id!r:.120} is no workflow id (letters, digits, _ and -): give it an `id`"
+    elif workflow.id is None and default_id is not None and not is_workflow_id(default_id):
+        remedy = f"name it {normal(default_id)!r}, or" if is_workflow_id(normal(default_id)) else "rename the file, or"
+        allowed = EXPECTED_OF_WORKFLOW["id"]
+        message = f"the file's name {default_id!r:.120} is no workflow id ({allowed}): {remedy} give it an `id`"
         report.add(("id",), message)

@@ -110,7 +110,7 @@ def decode_cursor(cursor: str, count: int) -> list[str]:
     """The `count` parts of a cursor; raises `InvalidInput` for a text that `encode_cursor` never gave."""
     try:
         parts = json.loads(base64.b64decode(cursor, altchars="-_", validate=True))
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         parts = None
     if not (isinstance(parts, list) and len(parts) == count and all(isinstance(part, str) for part in parts)):
         raise InvalidInput([FieldProblem("cursor", f"{cursor!r} is none that a list answered: leave it out to begin")])
