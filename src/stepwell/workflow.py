@@ -25,7 +25,8 @@ UNSUPPORTED_WORKFLOW_KEYS = frozenset({"concurrency", "triggers", "notify", "tes
 
 LETTER = r"[^\x00-\x40\x5b-\x5e\x60\x7b-\x7f]"
 LETTER_OR_DIGIT = r"[^\x00-\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]"
-"""Of ASCII the letters and `_`, or the digits too; and all beyond it, for classes of Unicode are not spelled alike in
+DOTTED = r"[^\x00-\x2d\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]+"
+"""Of ASCII the letters and `_`, digits too, dots too; and all beyond it, for classes of Unicode are not spelled alike in
 the patterns of Python, Rust and JSON Schema. What is a letter there is for `is_identifier` to say."""
 
 VariableType = Literal[
@@ -71,7 +72,7 @@ def is_identifier(text: str) -> bool:
 
 def is_workflow_id(text: str) -> bool:
     """Whether a text can name a workflow: letters and digits of any script, `_` and `-`, at most 100."""
-    return len(text) <= 100 and text != "" and is_identifier("_" + text.replace("-", "_")) and is_normal(text)
+    return 0 < len(text) <= 100 and is_identifier("_" + text.replace("-", "_"))
 
 
 def is_normal(text: str) -> bool:
@@ -220,7 +221,7 @@ class Step(Model):
     description: str | None = None
 
     uses: str | None = Field(None, description="A registered action, by name.")
-    call: str | None = Field(None, pattern=r"^[\w.]+:[\w.]+$", description="A Python function: module:function.")
+    call: str | None = Field(None, pattern=rf"^{DOTTED}:{DOTTED}$", description="A Python function: module:function.")
     with_: dict[str, Any] | None = Field(None, alias="with", description="The inputs of the action or function.")
     run: str | list[Any] | None = Field(None, description="A script for the shell, or a program and its arguments.")
     env: dict[str, Any] | None = Field(None, description="Environment variables of `run`.")

@@ -62,6 +62,7 @@ class Forks:
             ready, _, _ = select.select([self._parent.stdout], [], [], patience)
             if not ready:
                 self._end()
+                forks.cache_clear()
             assert ready, f"{args} did not end:\n{out.read_text()}\n{err.read_text()}"
             code = int(self._parent.stdout.readline())
             return code, out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8")

@@ -149,10 +149,10 @@ class Project:
         assert ended.code == 0, f"{args} ended with {ended.code}\n{ended.out}\n{ended.err}"
         return ended
 
-    def begin(self, *args: str) -> subprocess.Popen[bytes]:
+    def begin(self, *args: str, **env: str) -> subprocess.Popen[bytes]:
         """Begin to run it, with pipes."""
         command, pipe = [sys.executable, "-c", _PROGRAM, *args], subprocess.PIPE
-        process = subprocess.Popen(command, cwd=self.folder, env=self.env({}), stdout=pipe, stderr=pipe)
+        process = subprocess.Popen(command, cwd=self.folder, env=self.env(env), stdout=pipe, stderr=pipe)
         self.processes.append(process)
         return process
 

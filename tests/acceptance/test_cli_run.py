@@ -299,7 +299,7 @@ def test_retry_goes_on_with_a_task_whose_process_died(project: Project) -> None:
 
 def test_retry_does_not_take_a_task_from_a_process_that_lives(project: Project) -> None:
     project.write("held", "steps: [{id: hold, call: 'acts:hang'}]")
-    process = project.begin("run", "held")
+    process = project.begin("run", "held", LEASE_SECONDS="1")
     wait_for(process.stdout, b"hanging")
     ended = project.run("retry", "last", LEASE_SECONDS="1")
     assert (ended.code, ended.out) == (4, "")

@@ -139,12 +139,15 @@ def test_a_task_is_found_by_what_a_narrow_list_shows_of_it(orders: tuple[Project
 
 
 def test_items_that_failed_are_listed_and_all_of_them_by_the_page(project: Project) -> None:
-    loop = "foreach: {in: '${{ range(250) | list }}', on_item_error: continue}"
-    project.write("many", f"steps: [{{id: each, {loop}, uses: fail, with: {{message: bad}}, if: item % 10 == 7}}]")
+    project.write("acts.py", "def take(x):\n    assert x % 10 != 7, 'bad'\n")
+    loop = f"foreach: {{in: {list(range(250))}, on_item_error: continue}}"
+    project.write("many", f"steps: [{{id: each, {loop}, call: 'acts:take', with: {{x: '${{{{ item }}}}'}}}}]")
     project.run("run", "many")
     ended = project.ok("task", "last")
-    listed = re.findall(r"^(each\[\d+\]) +✗ failed +1 +\S+ +bad", ended.out, re.MULTILINE)
+    listed = re.findall(r"^(each\[\d+\]) +✗ failed +1 +\S+ +AssertionError: bad", ended.out, re.MULTILINE)
     assert listed == [f"each[{number}]" for number in range(7, 250, 10)]
+    assert ended.out.count("Traceback") == 10
+    assert "15 more errors are told whole with --json" in ended.err
     ended = project.ok("task", "last", "--items", "--page", "3")
     assert re.findall(r"^each\[(\d+)\] ", ended.out, re.MULTILINE) == [str(number) for number in range(200, 250)]
     assert "250 items, page 3 of 3: --page shows another" in ended.err

@@ -40,15 +40,16 @@ class Sweeper:
         *,
         lease_seconds: float,
         result_ttl: float,
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store, self._ring, self._lease = store, ring, lease_seconds
+        self._store, self._ring, self._lease, self._elapsed = store, ring, lease_seconds, elapsed
         self._stop = threading.Event()
         self._expiry = Expiry(store, files, result_ttl, self._stop.is_set)
         self._threads = [
             threading.Thread(target=self._rounds, name="stepwell-sweeper", daemon=True),
             threading.Thread(target=self._expire, name="stepwell-expiry", daemon=True),
         ]
-        self._last = time.monotonic()
+        self._last = elapsed()
         self._first = True
 
     def start(self) -> None:
@@ -65,14 +66,14 @@ class Sweeper:
 
     def sweep(self) -> None:
         """One round."""
-        store, gap = self._store, time.monotonic() - self._last
+        store, gap = self._store, self._elapsed() - self._last
         lost = store.reap(grace=gap > self._lease)
         for task in lost:
             log.warning(
                 "task %s: its worker was lost, it is %s now (crash %d)", task.task_id, task.status, task.crashes
             )
         found = [*lost, *store.wake()]
-        self._last = time.monotonic()  # only now: while the store was away nobody could renew a lease either
+        self._last = self._elapsed()  # only now: while the store was away nobody could renew a lease either
         found += store.queued(older_than=0.0 if self._first else FORGOTTEN)
         self._first = False
         for task in found:

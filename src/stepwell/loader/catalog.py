@@ -6,6 +6,7 @@ import hashlib
 import re
 import stat
 import threading
+import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,13 @@ from typing import NamedTuple
 from stepwell.errors import DefinitionError, NotFound, Problem, StepwellError, Unavailable
 from stepwell.loader.loading import load
 from stepwell.registry import Action, Registry
-from stepwell.workflow import Workflow
+from stepwell.workflow import Workflow, is_workflow_id
 
 SUFFIXES = (".yaml", ".yml")
 UNNAMED = "workflow"
 """The id of a text that has neither an `id:` nor a file."""
 
-_ID_LINE = re.compile(rb"""^id: *["']?([A-Za-z0-9_-]{1,100})["']? *(?:#.*)?\r?$""", re.MULTILINE)
+_ID_LINE = re.compile(r"""^id: *["']?([^\s"'#]{1,100})["']? *(?:#.*)?\r?$""", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Catalog:
     def get(self, workflow_id: str) -> Definition:
         """The definition of this id; raises `NotFound`, or the file's `DefinitionError`."""
         _, by_id = self._current()
-        found = by_id.get(workflow_id)
+        found = by_id.get(unicodedata.normalize("NFC", workflow_id))
         if found is None:
             raise NotFound("workflow", workflow_id, by_id)
         if isinstance(found, Broken):
@@ -107,11 +108,11 @@ class Catalog:
             raise NotFound("file", str(path)) from None
         except OSError as error:
             raise DefinitionError([_unreadable(Path(path), error)]) from error
-        return self._definition(data, str(path), Path(path).stem)
+        return self._definition(data, str(path), _stem(path))
 
     def from_text(self, text: str | bytes, file: str = "<text>") -> Definition:
         """The definition in a text; without `id:` it is named after the file. Raises `DefinitionError`."""
-        return self._definition(text, file, None if file.startswith("<") else Path(file).stem)
+        return self._definition(text, file, None if file.startswith("<") else _stem(file))
 
     def _definition(
         self, text: str | bytes, file: str, default_id: str | None, unresolved: list[str] | None = None
@@ -175,11 +176,11 @@ class Catalog:
         except FileNotFoundError:
             return None
         except OSError as error:
-            return _Entry(None, Broken(path.stem, str(path), DefinitionError([_unreadable(path, error)])))
+            return _Entry(None, Broken(_stem(path), str(path), DefinitionError([_unreadable(path, error)])))
         try:
-            return _Entry(stamp, self._definition(data, str(path), path.stem, unresolved))
+            return _Entry(stamp, self._definition(data, str(path), _stem(path), unresolved))
         except DefinitionError as error:
-            return _Entry(stamp, Broken(_written_id(data) or path.stem, str(path), error), bool(unresolved))
+            return _Entry(stamp, Broken(_written_id(data) or _stem(path), str(path), error), bool(unresolved))
 
 
 def _noting(resolve: Callable[[str], Action], unresolved: list[str] | None) -> Callable[[str], Action]:
@@ -196,8 +197,13 @@ def _noting(resolve: Callable[[str], Action], unresolved: list[str] | None) -> C
 
 def _written_id(data: bytes) -> str | None:
     """The `id:` of a file that did not load, if it plainly has one."""
-    found = _ID_LINE.search(data)
-    return found[1].decode() if found else None
+    found = _ID_LINE.search(data.decode("utf-8-sig", errors="replace"))
+    return found[1] if found and is_workflow_id(found[1]) else None
+
+
+def _stem(path: str | Path) -> str:
+    """The name of a file without its suffix. Some file systems keep `é` as two characters, which nobody types."""
+    return unicodedata.normalize("NFC", Path(path).stem)
 
 
 def _unreadable(path: Path, error: OSError) -> Problem:

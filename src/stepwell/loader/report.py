@@ -8,6 +8,7 @@ from dataclasses import replace
 from stepwell.errors import DefinitionError, ExpressionError, Problem, did_you_mean
 from stepwell.loader.scalars import corrected_line, place_within, with_variable
 from stepwell.strict_yaml import Document
+from stepwell.workflow import is_normal, normal
 
 Path = tuple[str | int, ...]
 
@@ -66,6 +67,8 @@ class Report:
 
     def meant(self, word: str, known: Collection[str]) -> str:
         """` (did you mean 'fetch'?)`, or nothing; nothing too when that has taken long already."""
+        if not is_normal(word) and normal(word) in known:
+            return f" (did you mean {normal(word)!r}?)"
         if self._compared > MAX_COMPARED:
             return ""
         self._compared += len(known)

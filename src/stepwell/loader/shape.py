@@ -27,10 +27,13 @@ from stepwell.loader.report import Path, Report
 from stepwell.loader.scalars import value_at
 from stepwell.strict_yaml import Document
 from stepwell.values import kind, shown
-from stepwell.workflow import VariableType, Workflow
+from stepwell.workflow import VariableType, Workflow, is_normal, is_workflow_id, normal
 
 _PLACEHOLDERS: Mapping[str, object] = {"steps": [{}], "type": "any", "in": []}
 """What stands in for a required value that is missing or wrong."""
+
+MAX_NAME = 200
+"""Characters of a name for which the right spelling is looked for."""
 
 _LEFT_OUT: Any = object()
 _TRIES = 5
@@ -163,7 +166,7 @@ def _misfit(path: Path, value: object) -> str:
     names = [part for part in path if isinstance(part, str)]
     key = names[-1] if names else ""
     if len(path) == 2 and path[0] == "variables":
-        return f"a variable is named with {EXPECTED['id']}, not {key!r:.120}"
+        return f"a variable is named with {EXPECTED['id']}, not {key!r:.120}{_in_normal_form(key)}"
     if len(path) == 2 and path[0] == "labels":
         return f"the label {key!r:.100} must be text, not {kind(value)}: put it in quotes"
     if key == "type":
@@ -172,9 +175,20 @@ def _misfit(path: Path, value: object) -> str:
     expected = EXPECTED_OF_WORKFLOW.get(key) if len(path) == 1 else None
     expected = expected or EXPECTED.get(key, "text")
     if isinstance(path[-1], int):
-        return f"`{key}` must be {expected}; {shown(value)} in it does not fit"
+        return f"`{key}` must be {expected}; {shown(value)} in it does not fit{_in_normal_form(value)}"
     hint = ": put it in quotes" if expected == "text" and isinstance(value, int | float) else ""
-    return f"`{key}` must be {expected}, not {shown(value)}{hint or _in_brackets(expected, value)}"
+    return f"`{key}` must be {expected}, not {shown(value)}{hint or _remedy(key, expected, value)}"
+
+
+def _remedy(key: str, expected: str, value: object) -> str:
+    return _in_normal_form(value) if key in ("id", "as") else _in_brackets(expected, value)
+
+
+def _in_normal_form(name: object) -> str:
+    """How a name is written that only needs another spelling of the same letters."""
+    if not isinstance(name, str) or len(name) > MAX_NAME or is_normal(name) or not is_workflow_id(normal(name)):
+        return ""
+    return f": in Unicode's form NFKC, which names must have, it is {normal(name)!r}"
 
 
 def _in_brackets(expected: str | None, value: object) -> str:

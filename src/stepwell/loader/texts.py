@@ -11,7 +11,7 @@ from stepwell.loader.report import Path, Report
 from stepwell.loader.sites import Reading, Site, Tree
 from stepwell.plan import own_texts
 from stepwell.strict_yaml import quoted
-from stepwell.workflow import Step, Workflow
+from stepwell.workflow import LETTER, LETTER_OR_DIGIT, Step, Workflow
 
 OPENING = "${{"
 LITERAL_KEYS = ("uses", "call", "name", "shell", "files", "needs_files", "secrets")
@@ -20,8 +20,10 @@ LITERAL_KEYS = ("uses", "call", "name", "shell", "files", "needs_files", "secret
 MAX_SEARCHED = 10_000
 """So far into a text, in characters, references in the wrong braces are looked for."""
 
-_BARE = re.compile(r"(steps|variables|secrets|error)\.([A-Za-z_]\w*+)(?:\.\w++|\[\w++\])*+")
-_BRACES = re.compile(r"(?<!\$)\{\{-?\s{0,20}(steps|variables|secrets)\.([A-Za-z_]\w*+).{0,200}?\}\}")
+_NAME = rf"({LETTER}{LETTER_OR_DIGIT}*+)"
+_BARE = re.compile(rf"(steps|variables|secrets|error)\.{_NAME}(?:\.{LETTER_OR_DIGIT}++|\[\w++\])*+")
+_BRACES = re.compile(rf"(?<!\$)\{{\{{-?\s{{0,20}}(steps|variables|secrets)\.{_NAME}.{{0,200}}?\}}\}}")
+_WORD = re.compile(rf"{LETTER}{LETTER_OR_DIGIT}*")
 
 
 class Texts:
@@ -137,6 +139,9 @@ class Texts:
 
 
 def env_name(expression: str) -> str:
-    """A name for the environment variable that carries an expression: `DAY` for `variables.day`."""
-    words: list[str] = re.findall(r"[A-Za-z_]\w*", re.sub(r"'[^']*'|\"[^\"]*\"|\|.*", "", expression))
-    return words[-1].upper() if words else "VALUE"
+    """A name for the environment variable that carries an expression: `DAY` for `variables.day`.
+
+    A shell knows names of ASCII only: `VALUE` for `variables.关键词`.
+    """
+    words = _WORD.findall(re.sub(r"'[^']*'|\"[^\"]*\"|\|.*", "", expression))
+    return words[-1].upper() if words and words[-1].isascii() else "VALUE"
