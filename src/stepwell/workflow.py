@@ -26,8 +26,8 @@ UNSUPPORTED_WORKFLOW_KEYS = frozenset({"concurrency", "triggers", "notify", "tes
 LETTER = r"[^\x00-\x40\x5b-\x5e\x60\x7b-\x7f]"
 LETTER_OR_DIGIT = r"[^\x00-\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]"
 DOTTED = r"[^\x00-\x2d\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]+"
-"""Of ASCII the letters and `_`, digits too, dots too; and all beyond it, for classes of Unicode are not spelled alike in
-the patterns of Python, Rust and JSON Schema. What is a letter there is for `is_identifier` to say."""
+"""Of ASCII the letters and `_`, digits too, dots too; and all beyond it, for Python, Rust and JSON Schema do not spell
+classes of Unicode alike. What is a letter there is for `is_identifier` to say."""
 
 VariableType = Literal[
     "string",

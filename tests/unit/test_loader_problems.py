@@ -97,8 +97,8 @@ SHAPE = {
             '3:10: `timeout` must be a duration: seconds, or 500ms, 30s, 5m, 2h, 1d, not the string "5 minutes"',
             "4:15: `max_parallel` must be a whole number from 1 to 1000, not 0",
             '5:11: `priority` must be low, normal, high, urgent, or a number from 0 to 10, not the string "asap"',
-            "7:10: `id` must be letters of any script, digits and _, not beginning with a digit, at most 100, not the string "
-            '"my-step"',
+            "7:10: `id` must be letters of any script, digits and _, not beginning with a digit, at most 100, not "
+            'the string "my-step"',
             '7:41: `on_error` must be fail or continue, not the string "ignore"',
             "7:58: `timeout` must be a duration: seconds, or 500ms, 30s, 5m, 2h, 1d, not a list",
             '7:70: `retry` must be a whole number, or {max_retries: …, delay: …}, not the string "3"',
@@ -127,7 +127,8 @@ SHAPE = {
             "3:14: `foreach` needs `in`",
             '3:29: `max_parallel` must be a whole number, or an expression in ${{ }}, not the string "many"',
             '3:47: `max_failed` must be a whole number, or a share like 5%, not the string "500%"',
-            '3:57: `as` must be letters of any script, digits and _, not beginning with a digit, at most 100, not the string "1st"',
+            "3:57: `as` must be letters of any script, digits and _, not beginning with a digit, at most 100, not "
+            'the string "1st"',
         ],
     ),
     "a reserved id": Bad(
@@ -287,8 +288,8 @@ NAMES = {
         "  - {output: '${{ item }}', foreach: 5}\n"
         "  - {uses: log, with: [x]}\n",
         [
-            "1:13: a variable is named with letters of any script, digits and _, not beginning with a digit, at most 100, "
-            "not 'my-day'",
+            "1:13: a variable is named with letters of any script, digits and _, not beginning with a digit, "
+            "at most 100, not 'my-day'",
             "1:38: the variable 'n' needs a `type`: one of string, integer, number, boolean, date, datetime, duration, "
             "list, object, file, secret, any",
             "4:38: `foreach` must be an expression that gives a list, a list, or {in: …, as: …}, not 5",

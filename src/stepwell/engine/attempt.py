@@ -201,6 +201,8 @@ class Attempt:
         finally:
             with self._lock:
                 self._thread = None
+                raised = self._interrupt is not None
+            if raised:
                 forget_raised()
 
     def _raise_interrupt(self) -> None:

@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from queue import SimpleQueue
@@ -75,9 +76,22 @@ def raise_in(thread: int, error: type[Interrupted]) -> None:
         signal.pthread_kill(thread, signal.SIGURG)
 
 
+class _Absorbed(Interrupted):
+    """Put in the place of an interrupt that is no longer wanted."""
+
+
 def forget_raised() -> None:
-    """Take back what `raise_in` raised into this thread and has not arrived yet."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(threading.get_ident()), None)
+    """Take back what `raise_in` raised into this thread, if it has not arrived yet.
+
+    A pending exception can be replaced, but not simply be cleared: the interpreter would go on looking for it at
+    every instruction (and for ever, under a tracer). So another one takes its place, and is caught here.
+    """
+    try:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(threading.get_ident()), ctypes.py_object(_Absorbed))
+        while True:
+            time.sleep(0)
+    except _Absorbed:
+        return
 
 
 def is_debugged(thread: int) -> bool:

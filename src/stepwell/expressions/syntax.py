@@ -34,6 +34,9 @@ TRAPS = (
     (re.compile(r"===|!=="), "write `==` or `!=`"),
     (re.compile(r"(?<![=!<>])=(?!=)"), "write `==` to compare"),
 )
+FULL_WIDTH = {chr(code + 0xFEE0): chr(code) for code in range(0x21, 0x7F) if not chr(code).isalnum()}
+FULL_WIDTH |= {"。": ".", "、": ",", "‘": "'", "’": "'", "“": '"', "”": '"'}
+"""Punctuation as it is typed in Chinese and Japanese, and what stands for it in an expression."""
 
 _GRAMMAR = ImmutableSandboxedEnvironment()
 
@@ -137,6 +140,10 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def _refuse(text: str, message: str, offset: int) -> NoReturn:
+    if plain := FULL_WIDTH.get(text[offset : offset + 1]):
+        raise ExpressionError(
+            f"unexpected {text[offset]!r}", offset=offset, hint=f"write `{plain}` for `{text[offset]}`"
+        )
     blanked = STRING.sub(lambda match: " " * len(match[0]), text)
     for trap, hint in TRAPS:
         if found := trap.search(blanked):

@@ -5,7 +5,7 @@ What does not fit is reported and taken out, so that the rest becomes a `Workflo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -27,7 +27,7 @@ from stepwell.loader.report import Path, Report
 from stepwell.loader.scalars import value_at
 from stepwell.strict_yaml import Document
 from stepwell.values import kind, shown
-from stepwell.workflow import VariableType, Workflow, is_normal, is_workflow_id, normal
+from stepwell.workflow import VariableType, Workflow, is_identifier, is_normal, is_workflow_id, normal
 
 _PLACEHOLDERS: Mapping[str, object] = {"steps": [{}], "type": "any", "in": []}
 """What stands in for a required value that is missing or wrong."""
@@ -181,12 +181,14 @@ def _misfit(path: Path, value: object) -> str:
 
 
 def _remedy(key: str, expected: str, value: object) -> str:
-    return _in_normal_form(value) if key in ("id", "as") else _in_brackets(expected, value)
+    if key not in ("id", "as"):
+        return _in_brackets(expected, value)
+    return _in_normal_form(value, is_workflow_id if expected == EXPECTED_OF_WORKFLOW["id"] else is_identifier)
 
 
-def _in_normal_form(name: object) -> str:
+def _in_normal_form(name: object, fits: Callable[[str], bool] = is_identifier) -> str:
     """How a name is written that only needs another spelling of the same letters."""
-    if not isinstance(name, str) or len(name) > MAX_NAME or is_normal(name) or not is_workflow_id(normal(name)):
+    if not isinstance(name, str) or len(name) > MAX_NAME or is_normal(name) or not fits(normal(name)):
         return ""
     return f": in Unicode's form NFKC, which names must have, it is {normal(name)!r}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from stepwell.errors import ExpressionError
@@ -116,18 +117,19 @@ class Texts:
         if OPENING in script:
             self._refuse_in_script(path, script)
         elif (braces := _BRACES.search(script, 0, MAX_SEARCHED)) and self._is_there(braces[1], braces[2], None):
-            self._tell_env(path, braces.start(), braces[0].strip("{-} "))
+            expression = braces[0].strip("{-} ")
+            self._tell_env(path, braces.start(), expression, env_name(expression))
 
     def _refuse_in_script(self, path: Path, script: str) -> None:
+        names = _Names()
         try:
             for part in split(script):
                 if not isinstance(part, str):
-                    self._tell_env(path, script.rfind(OPENING, 0, part[0] + 1), part[1])
+                    self._tell_env(path, script.rfind(OPENING, 0, part[0] + 1), part[1], names.of(part[1]))
         except ExpressionError as error:
             self._report.add_expression(path, error)
 
-    def _tell_env(self, path: Path, offset: int, expression: str) -> None:
-        name = env_name(expression)
+    def _tell_env(self, path: Path, offset: int, expression: str, name: str) -> None:
         form = f"env: {{{name}: {quoted(f'${{{{ {expression} }}}}')}}}"
         message = f'no expression may stand in a script, because its value could run as code: write "${name}" here'
         self._report.add_inside(path, offset, f"{message} and, beside `run`, {form}", variable=f"${name}")
@@ -136,6 +138,22 @@ class Texts:
         for key in LITERAL_KEYS:
             if (value := getattr(step, key)) is not None:
                 self.refuse((*path, key), value)
+
+
+class _Names:
+    """Names for the expressions of one script, each its own: `VALUE`, `VALUE_2`."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._alike: Counter[str] = Counter()
+
+    def of(self, expression: str) -> str:
+        """The name of an expression, the same wherever it stands again."""
+        if expression not in self._names:
+            name = env_name(expression)
+            self._alike[name] += 1
+            self._names[expression] = name if self._alike[name] == 1 else f"{name}_{self._alike[name]}"
+        return self._names[expression]
 
 
 def env_name(expression: str) -> str:
