@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -296,6 +297,37 @@ variables: {log: {type: string, required: true}}
     assert log.read_text().split() == ["a", "b", "b", "c", "b", "c"]
     unknown = one.post(f"{path}/retry?from_step=bb")
     assert (unknown.status_code, "step" in unknown.json()["detail"]) == (404, True)
+
+
+def test_names_in_chinese(shared: Server) -> None:
+    workflow = """
+variables: {关键词: {type: string, required: true}}
+steps:
+  - {id: 步骤, output: "${{ variables.关键词 }}"}
+  - {id: 逐个, foreach: {in: [甲, 乙], as: 名}, output: "${{ 名 }}${{ steps.步骤.output }}"}
+  - {id: 文件, run: echo 好 > 结果.txt, files: [结果.txt]}
+outputs: {结果: "${{ steps.逐个.output }}"}
+"""
+    shared.write("转码", workflow)
+    answer = shared.post(f"/workflows/{quote('转码')}/execute", {"variables": {"关键词": "猫"}})
+    task = answer.json()
+    assert (answer.status_code, task["status"], task["workflow_id"]) == (200, "completed", "转码")
+    assert task["result"]["outputs"] == {"结果": ["甲猫", "乙猫"]}
+    assert shared.get(f"/workflows/{quote('转码')}").json()["graph"]["nodes"][0]["path"] == "步骤"
+    found = shared.get("/workflows/tasks", params={"workflow": "转码"}).json()["items"]
+    assert [one["task_id"] for one in found] == [task["task_id"]]
+    path = f"/workflows/tasks/{task['task_id']}"
+    paths, cursor = [], None
+    while page := shared.get(f"{path}/steps", params={"limit": 1, **({"cursor": cursor} if cursor else {})}).json():
+        paths += [step["path"] for step in page["items"]]
+        if (cursor := page["next_cursor"]) is None:
+            break
+    assert paths == ["步骤", "逐个", "逐个[0]", "逐个[1]", "文件"]
+    assert {event["path"] for event in shared.get(f"{path}/events?limit=1000").json()["items"]} >= set(paths)
+    [kept] = shared.get(f"{path}/files").json()["items"]
+    assert shared.get(f"{path}/files/{kept['sha256']}").text == "好\n"
+    assert shared.post(f"{path}/retry?from_step={quote('逐个')}").status_code == 202
+    assert shared.ended(task["task_id"])["status"] == "completed"
 
 
 def test_a_killed_server_goes_on_where_it_was(server: StartServer, gate: Gate) -> None:

@@ -29,7 +29,7 @@ steps:
   - {id: 步骤, output: "${{ variables.关键词 }}"}
   - id: 逐个
     foreach: {in: "${{ variables.列表 }}", as: 名}
-    run: printf '%s' "$NAME" > "文件-$NAME.txt"; printf '%s' "$STEPWELL_STEP" > "$STEPWELL_OUTPUT"
+    run: printf '%s' "$NAME" > "文件-$NAME.txt"; printf '"%s"' "$STEPWELL_STEP" > "$STEPWELL_OUTPUT"
     env: {NAME: "${{ 名 }}"}
     files: ["文件-*.txt"]
   - id: 汇总
@@ -60,6 +60,7 @@ def test_a_workflow_in_chinese_loads_and_runs(harness: Harness) -> None:
     assert task.status is Status.COMPLETED, task.error
     assert harness.outputs(task) == {"结果": "狗:甲乙", "并行": "completed"}
     assert list(harness.steps(task)) == ["步骤", "逐个", "逐个[0]", "逐个[1]", "汇总", "并行", "并行/左", "并行/右_2"]
+    assert [one["json"] for one in harness.output(task, "逐个")] == ["逐个", "逐个"]
     assert {event.path for event in harness.store.events(task.task_id)} >= set(harness.steps(task))
 
 
