@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable
+
+TOLERANCE = 0.001
+"""Seconds: for so little the thread is not woken, since steps of one task have nearly the same time limit."""
 
 CROWD = 1000
 """From so many alarms on, cancelled ones are swept out as soon as they are the most."""
@@ -34,6 +38,7 @@ class Watchdog:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._sweep_at = CROWD
+        self._wakes_at = math.inf
 
     def after(self, seconds: float, callback: Callable[[], None]) -> Alarm:
         """Call back in so many seconds."""
@@ -46,7 +51,7 @@ class Watchdog:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._watch, name="stepwell-watchdog", daemon=True)
                 self._thread.start()
-            elif self._alarms[0][2] is alarm:
+            elif due < self._wakes_at - TOLERANCE:
                 self._changed.notify()
         return alarm
 
@@ -66,7 +71,8 @@ class Watchdog:
             while True:
                 while self._alarms and self._alarms[0][2].callback is None:
                     heapq.heappop(self._alarms)
-                pause = self._alarms[0][0] - time.monotonic() if self._alarms else None
-                if pause is not None and pause <= 0:
+                self._wakes_at = self._alarms[0][0] if self._alarms else math.inf
+                pause = self._wakes_at - time.monotonic()
+                if pause <= 0:
                     return heapq.heappop(self._alarms)[2]
-                self._changed.wait(pause)
+                self._changed.wait(min(pause, threading.TIMEOUT_MAX))
