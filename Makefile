@@ -50,7 +50,7 @@ clean:  ## Remove the virtual environment, caches and reports; records in data/ 
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A tracer slows down, or changes, what these tests judge: time, memory, debuggers, signals.
-UNTRACED := attacks or hostile or debugger or signal or time_limit or given_back or does_not_yield or montage or heavy
+UNTRACED := attacks or hostile or debugger or signal or time_limit or given_back or does_not_yield or montage or heavy or ctrl_c or given_up_soon
 
 # The two sets of packages: what Stepwell needs to run, and that with the tools.
 $(RUNTIME): pyproject.toml
