@@ -20,7 +20,7 @@ from stepwell.wiring import System
 
 router = APIRouter(tags=["workflows"])
 
-REASON = "the queue is off (QUEUE_ENABLED=false), so the task runs in the process of the API"
+REASON = "this version has no queue, so the task runs in the process of the API"
 
 Key = Annotated[
     Words | None,

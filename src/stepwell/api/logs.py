@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
+from typing import Any
 
 import structlog
 from structlog.typing import Processor
@@ -22,6 +23,7 @@ def configure(level: str, form: str) -> None:
                 structlog.stdlib.add_log_level,
                 structlog.stdlib.add_logger_name,
                 structlog.stdlib.ExtraAdder(),
+                _plain,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
             ],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendered(form)],
@@ -36,3 +38,9 @@ def _rendered(form: str) -> Sequence[Processor]:
     # Plain, because the traceback that is the default shows local variables, and with them secrets.
     plain = structlog.dev.plain_traceback
     return (structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain),)
+
+
+def _plain(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Uvicorn sends its messages a second time, with colours."""
+    event.pop("color_message", None)
+    return event
