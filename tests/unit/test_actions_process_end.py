@@ -92,7 +92,9 @@ def test_what_is_left_in_the_background_does_not_hold_the_step(
 
 def test_what_is_left_quietly_in_the_background_ends_too(context: ActionContext) -> None:
     result = run_step(context, "sleep 600 > /dev/null 2>&1 & echo $$")
-    assert living(int(result["stdout"])) == []
+    deadline = time.monotonic() + 20
+    while living(int(result["stdout"])):  # it was sent SIGKILL; the system may take a moment to end it
+        assert time.monotonic() < deadline
 
 
 def test_output_after_the_end_of_the_script_is_waited_for(context: ActionContext) -> None:
