@@ -7,6 +7,7 @@ StepwellError
 ├── NotFound             no such workflow, task, step or file
 ├── Conflict             the task is not in a state that allows this
 ├── Unavailable          cannot be taken now; try again after `retry_after` seconds
+│   ├── NotDelivered     the request did not arrive: nothing was done
 │   └── QueueFull        the bound of a queue is reached
 ├── ClaimLost            the store refused a write, because another holds the task now
 ├── SettingsError        a setting is wrong, unknown or missing
@@ -135,6 +136,10 @@ class Unavailable(StepwellError):
     def __init__(self, message: str, *, retry_after: float = 1.0, task_id: str | None = None) -> None:
         self.retry_after, self.task_id = retry_after, task_id
         super().__init__(message)
+
+
+class NotDelivered(Unavailable):
+    """The request did not arrive, or was refused before anything was done: doing it elsewhere does it once."""
 
 
 class QueueFull(Unavailable):
