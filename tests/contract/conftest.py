@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from tests.servers import RedisServer
 
 from stepwell.ports import TaskStore
+from stepwell.redis_client import RedisClient
 from stepwell.stores.memory import MemoryStore
+from stepwell.stores.redis import RedisStore
 from stepwell.stores.sql import SqlStore
 from stepwell.stores.sql.schema import TABLES, versions
 
@@ -38,28 +37,17 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """`STEPWELL_TEST_POSTGRES`, or a server of our own if there is a PostgreSQL to start; else the test is skipped."""
-    if url := os.environ.get("STEPWELL_TEST_POSTGRES"):
-        yield url
-        return
-    programs = _postgres_programs()
-    if programs is None:
-        pytest.skip("no PostgreSQL: set STEPWELL_TEST_POSTGRES, or install the server")
-    with tempfile.TemporaryDirectory(prefix="stepwell-pg-") as folder:
-        yield from _own_server(programs, Path(folder))
-
-
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "redis"])
 def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., TaskStore]]:
     """Makes stores over the same data (in memory: a new one each time); `clock=None` is the store's own time."""
     opened: list[TaskStore] = []
-    url = _empty_database(request, tmp_path)
+    url = _empty_redis(request) if request.param == "redis" else _empty_database(request, tmp_path)
 
     def make(clock: Callable[[], float] | None) -> TaskStore:
         store: TaskStore
-        if url is not None:
+        if request.param == "redis":
+            store = RedisStore(RedisClient(str(url)), lease_seconds=LEASE, clock=clock)
+        elif url is not None:
             store = SqlStore(url, clock=clock, lease_seconds=LEASE, connections=10)
         else:
             store = MemoryStore(lease_seconds=LEASE) if clock is None else MemoryStore(clock, LEASE)
@@ -76,6 +64,13 @@ def store(make_store: Callable[..., TaskStore], clock: Clock) -> TaskStore:
     return make_store(clock)
 
 
+def _empty_redis(request: pytest.FixtureRequest) -> str:
+    server: RedisServer = request.getfixturevalue("redis_server")
+    with server.client() as client:
+        client.flushall()
+    return server.url
+
+
 def _empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
     if request.param == "memory":
         return None
@@ -90,29 +85,3 @@ def _empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> str | Non
                 connection.execute(sa.delete(table))
     engine.dispose()
     return url
-
-
-def _postgres_programs() -> Path | None:
-    found = shutil.which("pg_ctl")
-    folders = [*([Path(found).resolve().parent] if found else []), *Path("/usr/lib/postgresql").glob("*/bin")]
-    complete = [folder for folder in folders if (folder / "initdb").exists() and (folder / "pg_ctl").exists()]
-    return complete[-1] if complete else None
-
-
-def _own_server(programs: Path, folder: Path) -> Iterator[str]:
-    user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
-    if user is not None:
-        shutil.chown(folder, user)
-
-    def run(*command: str) -> None:
-        quiet = subprocess.DEVNULL
-        subprocess.run([str(programs / command[0]), *command[1:]], check=True, user=user, cwd=folder, stdout=quiet)
-
-    data = str(folder / "data")
-    run("initdb", "--auth=trust", "--username=stepwell", "--encoding=UTF8", "--locale=C.UTF-8", "-D", data)
-    log = str(folder / "log")
-    run("pg_ctl", "-D", data, "-l", log, "-w", "-o", f"-c listen_addresses='' -c fsync=off -k {folder}", "start")
-    try:
-        yield f"postgresql://stepwell@/postgres?host={folder}"
-    finally:
-        run("pg_ctl", "-D", data, "-m", "immediate", "stop")
