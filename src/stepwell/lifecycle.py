@@ -20,6 +20,9 @@ from stepwell.task import ENDED, Error, NewEvent, NewTask, Status, StepRecord, S
 MAX_CRASHES = 3
 """So many lost workers without a newly committed step end a task as `failed`, code `worker_lost`."""
 
+CRASH_DELAY = 2.0
+"""Seconds before a task goes on after its second lost worker without a newly committed step; doubled each time."""
+
 TASK_RETRY_DELAY = 2.0
 TASK_RETRY_BACKOFF = 2.0
 TASK_RETRY_MAX_DELAY = 300.0
@@ -55,15 +58,21 @@ STEP_MOVES: Mapping[StepStatus, frozenset[StepStatus]] = {
 }
 """Ended steps become `pending` only when a retry by hand resets them."""
 
+QUEUED_BY_PRIORITY = ("queued:0", "queued:1", "queued:2", "queued:3")
+
 COUNTERS = (
     *Status,
+    *QUEUED_BY_PRIORITY,
+    "dead",
+    "created_total",
     "completed_total",
     "failed_total",
     "timeout_total",
     "cancelled_total",
     "retried_total",
 )
-"""The counters of a queue: tasks in each state, and how many ever ended so or were retried."""
+"""The counters of a queue: tasks in each state, queued ones by priority, dead letters; and how many ever were
+created, ended so, or were retried."""
 
 _STEP_EVENTS = {
     StepStatus.PENDING: "step.retrying",
@@ -111,14 +120,15 @@ def created(new: NewTask, now: float) -> Task:
         undo=new.undo,
         external_id=new.external_id,
         idempotency_key=new.idempotency_key,
+        fingerprint=new.fingerprint,
         labels=new.labels,
         trigger=new.trigger,
     )
 
 
-def same_request(task: Task, variables: str, new: NewTask) -> None:
+def same_request(task: Task, new: NewTask) -> None:
     """Raise `Conflict` if an idempotency key is used again for another workflow or other variables."""
-    if task.workflow_id != new.workflow_id or variables != new.variables:
+    if task.fingerprint != new.fingerprint:
         raise Conflict(
             f"idempotency key {new.idempotency_key!r} belongs to task {task.task_id}, which has another workflow"
             " or other variables: use a new key",
@@ -161,7 +171,13 @@ def finished(task: Task, now: float, ran: float, status: Status, outputs: Stored
         raise Conflict(f"a task cannot finish as {status}", status=task.status)
     move(task.status, status)
     return replace(
-        _unclaimed(task, now, ran), status=status, outputs=outputs, error=error, completed_at=now, wake_at=None
+        _unclaimed(task, now, ran),
+        status=status,
+        outputs=outputs,
+        error=error,
+        completed_at=now,
+        wake_at=None,
+        dead=status is Status.FAILED,
     )
 
 
@@ -178,22 +194,28 @@ def suspended(task: Task, now: float, ran: float, pause: float, error: Error | N
     )
 
 
-def handed_back(task: Task, now: float, ran: float) -> Task:
-    """Its worker gave it back unharmed."""
+def handed_back(task: Task, now: float, ran: float, pause: float = 0.0) -> Task:
+    """Its worker gave it back unharmed: `queued`, or `waiting` for `pause` seconds before another one tries."""
     _only(task, Status.RUNNING)
-    return replace(_unclaimed(task, now, ran), status=Status.QUEUED)
+    after = _unclaimed(task, now, ran)
+    if pause <= 0 or task.cancel_requested:
+        return replace(after, status=Status.QUEUED)
+    return replace(after, status=Status.WAITING, wake_at=now + pause)
 
 
 def lost(task: Task, now: float, ran: float) -> Task:
-    """Its worker was lost: `queued` again, or `failed` after the third time without a newly committed step."""
+    """Its worker was lost: `queued` again, from the second time without a newly committed step on after a pause
+    (`waiting`), or `failed` after the third."""
     _only(task, Status.RUNNING)
     crashes = task.crashes + 1
     after = replace(_unclaimed(task, now, ran), crashes=crashes)
-    if crashes < MAX_CRASHES:
+    if crashes >= MAX_CRASHES:
+        message = f"its worker was lost {crashes} times without a newly committed step (the last was {task.worker})"
+        error = Error(code="worker_lost", message=message, attempt=task.attempt, retryable=False)
+        return replace(after, status=Status.FAILED, error=error, completed_at=now, dead=True)
+    if crashes == 1 or task.cancel_requested:
         return replace(after, status=Status.QUEUED)
-    message = f"its worker was lost {crashes} times without a newly committed step (the last was {task.worker})"
-    error = Error(code="worker_lost", message=message, attempt=task.attempt, retryable=False)
-    return replace(after, status=Status.FAILED, error=error, completed_at=now)
+    return replace(after, status=Status.WAITING, wake_at=now + CRASH_DELAY * 2 ** (crashes - 2))
 
 
 def woken(task: Task, now: float) -> Task:
@@ -232,12 +254,19 @@ def retried(task: Task, now: float) -> Task:
         crashes=0,
         ran_for=0.0,
         completed_at=None,
+        dead=False,
         cancel_requested=False,
         outputs=None,
         error=None,
         progress=None,
         updated_at=now,
     )
+
+
+def discarded(task: Task, now: float) -> Task:
+    """Take a task out of the dead letters: it stays `failed`. A repeat changes nothing."""
+    _only(task, Status.FAILED)
+    return replace(task, dead=False, updated_at=now) if task.dead else task
 
 
 def to_reset(records: Sequence[StepRecord], paths: Iterable[str] | None = None) -> list[str]:
@@ -310,9 +339,9 @@ def count_changes(before: Task | None, after: Task | None) -> dict[str, int]:
     """
     changes: Counter[str] = Counter()
     if before is not None:
-        changes[before.status] -= 1
+        changes.subtract(_gauges(before))
     if after is not None:
-        changes[after.status] += 1
+        changes.update(_gauges(after))
         changes.update(_totals(before, after))
     return {name: change for name, change in changes.items() if change}
 
@@ -341,8 +370,19 @@ def _unclaimed(task: Task, now: float, ran: float) -> Task:
     return replace(task, worker=None, ran_for=task.ran_for + max(0.0, ran), updated_at=now)
 
 
+def _gauges(task: Task) -> Iterator[str]:
+    yield task.status
+    if task.status is Status.QUEUED:
+        yield QUEUED_BY_PRIORITY[task.priority]
+    if task.dead:
+        yield "dead"
+
+
 def _totals(before: Task | None, after: Task) -> Iterator[str]:
-    if before is None or before.status == after.status:
+    if before is None:
+        yield "created_total"
+        return
+    if before.status == after.status:
         return
     if after.ended:
         yield f"{after.status}_total"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from stepwell.task import Error, Event, NewEvent, NewTask, Page, Status, StepRecord, Task
+from stepwell.task import AuditEntry, Error, Event, NewEvent, NewTask, Page, Status, StepRecord, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ class TaskFilter:
     queue: str | None = None
     external_id: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    dead: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,13 @@ class TaskStore(Protocol):
     An illegal move of the state machine raises `Conflict`, an unknown task `NotFound`.
     """
 
-    def create(self, new: NewTask) -> tuple[Task, bool]:
+    def create(self, new: NewTask, max_queued: int | None = None) -> tuple[Task, bool]:
         """Create a task, `queued` or (delayed) `pending`; the same id or idempotency key again answers the first
-        task and False; the same key for another workflow or other variables raises `Conflict`."""
+        task and False; the same key with another fingerprint raises `Conflict`. Raises `QueueFull` if more than
+        `max_queued` tasks would then be queued or pending in its queue."""
+
+    def create_many(self, new: Sequence[NewTask], max_queued: int | None = None) -> list[tuple[Task, bool]]:
+        """As `create`, for all of them: nothing is created if one is refused."""
 
     def claim(self, task_id: str, token: str, worker: str) -> Claim | None:
         """Make a queued task `running` under this token; None if it cannot be claimed (any more)."""
@@ -100,15 +105,20 @@ class TaskStore(Protocol):
         """Guarded: commit, and make the task `waiting` for `pause` seconds before it is retried: `attempt` and
         `retry_count` grow by one, `error` tells why, the claim ends."""
 
-    def release(self, task_id: str, token: str, commit: Commit) -> Task:
-        """Guarded: commit, and hand the task back: `queued`, nothing counted, the claim ends."""
+    def release(self, task_id: str, token: str, commit: Commit, pause: float = 0.0) -> Task:
+        """Guarded: commit, and hand the task back: `queued` (`waiting`, for a `pause` in seconds), nothing counted,
+        the claim ends."""
 
     def renew(self, claims: Mapping[str, str]) -> dict[str, Lease]:
         """Extend the leases of these tasks (id → token), also expired ones that nobody took yet."""
 
     def reap(self, grace: bool = False) -> list[Task]:
-        """Make running tasks whose lease is over `queued` (or `failed`, code `worker_lost`, after three crashes
-        without a newly committed step) and answer them; with `grace` only give them a new lease."""
+        """Take running tasks whose lease is over from their workers, as `lifecycle.lost` says (at most 1000 a call),
+        and answer them; with `grace` only give them a new lease."""
+
+    def lose(self, worker: str, crashed: bool = True) -> list[Task]:
+        """Take all running tasks from a worker that is known to be dead, without waiting for their leases, and answer
+        them: as `reap` does, or handed back without a crash counted."""
 
     def wake(self) -> list[Task]:
         """Make pending and waiting tasks that are due `queued` and answer them (at most 1000 a call)."""
@@ -123,8 +133,12 @@ class TaskStore(Protocol):
         """Cancel a task: at once where nothing runs and nothing is to be undone; otherwise note the request (and
         queue it again if it waits); a running one raises `Conflict` unless `force`."""
 
-    def retry(self, task_id: str, reset: Iterable[str]) -> Task:
-        """Queue an ended task again with `attempt` one more, the records of these paths `pending` again."""
+    def retry(self, task_id: str, reset: Iterable[str], attempt: int) -> Task:
+        """Queue an ended task again with `attempt` one more, the records of these paths `pending` again. Raises
+        `Conflict` unless the task is at this `attempt` still."""
+
+    def discard(self, task_id: str) -> Task:
+        """Take a failed task out of the dead letters; its record stays."""
 
     def get(self, task_id: str) -> Task:
         """The task's record."""
@@ -145,8 +159,32 @@ class TaskStore(Protocol):
         """The snapshot with this hash."""
 
     def counts(self) -> Mapping[str, Mapping[str, int]]:
-        """Per queue: tasks per status, ended totals (`completed_total`, `failed_total`, `timeout_total`,
-        `cancelled_total`, `retried_total`); kept as counters, without scans."""
+        """Per queue all of `lifecycle.COUNTERS`; kept as counters, without scans."""
+
+    def ages(self) -> Mapping[str, float]:
+        """Per queue with queued tasks: for how many seconds the oldest of them has been `queued`."""
+
+    def pace(self) -> Mapping[str, Mapping[str, int]]:
+        """Per queue: how many tasks ended as `completed`, `failed` and `cancelled` in the last five whole minutes."""
+
+    def pause(self, queue: str) -> None:
+        """Let no task of a queue be claimed until `resume`; they wait, and can be created and cancelled."""
+
+    def resume(self, queue: str) -> None:
+        """Let tasks of a queue be claimed again."""
+
+    def paused(self) -> Set[str]:
+        """The queues that are paused."""
+
+    def spend(self, account: str, amount: int, limit: int, period: float) -> float:
+        """Count `amount` towards `limit` in the current period (of so many seconds, counted from 1970), all or
+        nothing: answers 0, or if it is too much the seconds until the period ends."""
+
+    def note(self, entry: AuditEntry) -> None:
+        """Append to the audit log; the newest 100,000 entries are kept."""
+
+    def audit(self, limit: int = 50, cursor: str | None = None) -> Page[AuditEntry]:
+        """A page of the audit log, newest first."""
 
     def purge(self, older_than: float, limit: int = 1000) -> Purged:
         """Remove up to `limit` tasks that ended more than so many seconds ago, with all that belongs to them, and
@@ -181,17 +219,66 @@ class Queue(Protocol):
         raises `QueueFull` if there is none."""
 
     def ring(self, task: Task) -> None:
-        """Have the task run by whoever serves its queue, by priority, first in first out within one; a second bell
-        for one that waits does nothing. There is always room for a task that was accepted before."""
+        """A task has become `queued`: have it run by whoever serves its queue, by priority, first in first out within
+        one; a second bell for one that waits does nothing. There is always room for a task that was accepted before.
+        Raises `Unavailable` if the bell may be lost. Where the store rings by itself this does nothing."""
 
     def remove(self, task_id: str) -> None:
         """Ring no more for a task that was cancelled before it ran."""
+
+    def lengths(self) -> Mapping[tuple[str, int], int]:
+        """How many bells wait for each queue and priority; more than tasks, if some rang twice."""
+
+    def ring_again(self, tasks: Sequence[Task]) -> int:
+        """Ring for those of these queued tasks whose bell was lost; answers for how many."""
 
     def ahead(self, task: Task) -> int:
         """How many tasks will start before this one."""
 
     def stats(self) -> Mapping[str, Any]:
         """`current_processing`, `queue_size`, `max_workers`, `max_queue_size`, `is_running`."""
+
+    def workers(self) -> Sequence[WorkerView]:
+        """The workers that are alive, by name."""
+
+
+class Feed(Protocol):
+    """Where a work-horse takes tasks from: the queues that it serves."""
+
+    def take(self, token: str, worker: str) -> Claim | None:
+        """Claim the next task, by priority, then first in first out; None if there is none now."""
+
+    def wait(self, seconds: float) -> None:
+        """Return when there may be a task to take, at the latest after so many seconds."""
+
+    def ended(self, task: Task, token: str) -> None:
+        """A claim that was taken here has ended, and this is what became of the task."""
+
+
+@dataclass(frozen=True, slots=True)
+class HorseView:
+    """A work-horse as others see it: `state` is `idle` or `busy`; `since` when it began what it does."""
+
+    name: str
+    pid: int
+    state: str
+    since: float
+    task_id: str | None = None
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A worker as others see it: `state` is `running`, `draining` or `suspended`; times by the store's clock."""
+
+    name: str
+    host: str
+    pid: int
+    state: str
+    queues: Sequence[str]
+    started_at: float
+    heartbeat_at: float
+    horses: Sequence[HorseView] = ()
 
 
 class FileStore(Protocol):

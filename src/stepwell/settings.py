@@ -86,9 +86,20 @@ class Settings(BaseModel):
     redis_url: Annotated[str, AfterValidator(_redis_url)] = Field(
         default="redis://localhost:6379/0", repr=False, description="Where Redis is: redis://, rediss:// or unix://."
     )
+    redis_sentinels: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
+        default=(), description="Addresses of Redis Sentinels (host:port), separated by commas; they name the Redis."
+    )
+    redis_master: str | None = Field(default=None, description="What the Sentinels call the Redis.")
     max_workers: Count = Field(default=5, description="How many tasks one run_worker.py runs at a time.")
     queues: Annotated[tuple[Word, ...], BeforeValidator(_split), Field(min_length=1)] = Field(
         default=("workflow_execute", "chat_process", "knowledge_search"), description="The queues, separated by commas."
+    )
+    queue_max_size: Count = Field(default=100_000, description="How many tasks may wait in one queue.")
+    worker_concurrency: Count = Field(
+        default=1, description="How many tasks one work-horse runs at a time; more only where tasks mostly wait."
+    )
+    worker_max_tasks: Count = Field(
+        default=10_000, description="After so many tasks a work-horse is replaced by a fresh one."
     )
     namespace: Word = Field(
         default="stepwell", description="The prefix of all keys in Redis, so that deployments can share one."
@@ -107,6 +118,12 @@ class Settings(BaseModel):
     allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
         default=(), description="Further host names that the API answers to, separated by commas."
     )
+    api_keys: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
+        default=(),
+        repr=False,
+        description="Who may use the API, separated by commas; stepwell keys new prints an entry.",
+    )
+    public_stats: bool = Field(default=False, description="Whether statistics can be read without a key.")
     max_request_bytes: Bytes = Field(
         default=ByteSize(32 * 1024**2), description="The largest body of a request (32MiB)."
     )

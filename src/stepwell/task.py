@@ -133,7 +133,8 @@ class Task:
     the store's clock, `timeout` and `ran_for` seconds of running time. `attempt` counts from 1 and grows with
     each retry of the task, by itself (`retry_count`) or by hand. `crashes` counts lost workers since the last
     committed step. `undo`: the definition has steps to run when it is cancelled. `wake_at`: when a pending or
-    waiting task is due.
+    waiting task is due. `dead`: it failed for good and is in the dead letters of its queue. `fingerprint` is a
+    digest of the request, where it came with an idempotency key.
     """
 
     task_id: str
@@ -160,8 +161,10 @@ class Task:
     outputs: Stored | None = None
     error: Error | None = None
     progress: Mapping[str, Any] | None = None
+    dead: bool = False
     external_id: str | None = None
     idempotency_key: str | None = None
+    fingerprint: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     trigger: Mapping[str, Any] = field(default_factory=dict)
     format: int = FORMAT
@@ -177,6 +180,8 @@ class NewTask:
     """What a caller asks the store to create.
 
     `definition_text` is the snapshot, `definition` its hash, `files` the sha256 of the files in its variables.
+    `fingerprint` is a digest of workflow and variables: another one under the same idempotency key is another
+    request. Without `bell` no worker is rung for: whoever creates it has it run in its own process.
     """
 
     task_id: str
@@ -193,9 +198,11 @@ class NewTask:
     run_at: float | None = None
     external_id: str | None = None
     idempotency_key: str | None = None
+    fingerprint: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     trigger: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[str, ...] = ()
+    bell: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +224,20 @@ class Event:
     kind: str
     path: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what: `actor` is the name of an API key, `action` what was asked for (`task.cancel`), `target` the id
+    of a task, or the name of a workflow or queue, `outcome` the HTTP status. The store sets `at`, its time."""
+
+    actor: str
+    role: str
+    action: str
+    target: str
+    outcome: int
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
