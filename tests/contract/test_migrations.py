@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from stepwell.ports import Commit, Purged
+from stepwell import lifecycle
+from stepwell.ports import Commit, Purged, TaskFilter
 from stepwell.stores.sql import SqlStore
 from stepwell.stores.sql.schema import TABLES, VERSION
 from stepwell.task import NewTask, Status
@@ -33,15 +35,21 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def store(url: str) -> Iterator[SqlStore]:
-    """The store over a database that was made by version 1."""
+def open_store(url: str) -> Iterator[Callable[[int], SqlStore]]:
+    """Opens the database that a version of the schema made."""
     kind = "sqlite" if url.startswith("sqlite") else "postgres"
-    _run(url, (Path(__file__).parent / "version_1" / f"{kind}.sql").read_text(encoding="utf-8"))
-    with closing(SqlStore(url)) as opened:
-        yield opened
+    with ExitStack() as opened:
+
+        def open_version(version: int) -> SqlStore:
+            script = Path(__file__).parent / f"version_{version}" / f"{kind}.sql"
+            _run(url, script.read_text(encoding="utf-8"))
+            return opened.enter_context(closing(SqlStore(url)))
+
+        yield open_version
 
 
-def test_tasks_of_version_1_refer_to_their_files(store: SqlStore) -> None:
+def test_tasks_of_version_1_refer_to_their_files(open_store: Callable[[int], SqlStore]) -> None:
+    store = open_store(1)
     assert store.unused([A, B, C, D, E, "0" * 64]) == ["0" * 64]
     assert store.purge(60) == Purged(1, [E])
     store.cancel("waits")
@@ -50,7 +58,8 @@ def test_tasks_of_version_1_refer_to_their_files(store: SqlStore) -> None:
     assert store.unused([A, B, C, D]) == []
 
 
-def test_tasks_of_version_1_are_as_they_were(store: SqlStore) -> None:
+def test_tasks_of_version_1_are_as_they_were(open_store: Callable[[int], SqlStore]) -> None:
+    store = open_store(1)
     assert [record.status for record in store.steps("runs").items] == ["completed", "running"]
     assert store.get("waits").labels == {"team": "shop"}
     assert store.claim("waits-large", "C", "host:1")
@@ -58,7 +67,43 @@ def test_tasks_of_version_1_are_as_they_were(store: SqlStore) -> None:
     assert store.create(new)[1]
 
 
-def test_it_has_the_tables_that_a_new_one_has(store: SqlStore, url: str, tmp_path: Path) -> None:
+def test_failed_tasks_of_version_2_are_dead_letters(open_store: Callable[[int], SqlStore]) -> None:
+    store = open_store(2)
+    dead = store.list(TaskFilter(dead=True)).items
+    assert [task.task_id for task in dead] == ["failed-2", "failed-1"]
+    assert not store.discard("failed-1").dead
+    assert store.retry("failed-2", [], 1).status is Status.QUEUED
+    assert store.list(TaskFilter(dead=True)).items == []
+    assert {queue: numbers["dead"] for queue, numbers in store.counts().items()} == {"line": 0, "other": 0}
+
+
+def test_counters_of_version_2_equal_a_recount(open_store: Callable[[int], SqlStore]) -> None:
+    store = open_store(2)
+    tasks = store.list(TaskFilter()).items
+    recounted: dict[str, Counter[str]] = {}
+    for task in tasks:
+        recounted.setdefault(task.queue, Counter()).update(lifecycle.count_changes(None, task))
+    kept = store.counts()
+    gauges = (*Status, *lifecycle.QUEUED_BY_PRIORITY, "dead", "created_total")
+    for queue, numbers in kept.items():
+        assert {name: numbers[name] for name in gauges} == {name: recounted[queue][name] for name in gauges}
+    assert (kept["line"]["retried_total"], kept["line"]["failed_total"]) == (1, 2)
+
+
+def test_tasks_of_version_2_go_on(open_store: Callable[[int], SqlStore]) -> None:
+    store = open_store(2)
+    assert store.get("waits-keyed").idempotency_key == "k"
+    assert [task.task_id for task in store.lose("host:1")] == ["runs"]
+    assert set(store.ages()) == {"line", "other"}
+    for task_id in ("waits-low", "waits-urgent", "retried"):
+        assert store.claim(task_id, "C", "host:2")
+
+
+@pytest.mark.parametrize("version", range(1, VERSION))
+def test_it_has_the_tables_that_a_new_one_has(
+    open_store: Callable[[int], SqlStore], url: str, tmp_path: Path, version: int
+) -> None:
+    store = open_store(version)
     migrated = _tables(store)
     with store._db.engine.connect() as connection:
         found = connection.exec_driver_sql("SELECT version FROM schema_version").scalars().all()

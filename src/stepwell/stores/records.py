@@ -11,9 +11,12 @@ from typing import Any
 
 import pydantic_core
 
-from stepwell.errors import FieldProblem, InvalidInput
-from stepwell.task import Apart, Attempt, Error, NewEvent, NewTask, StepRecord, StepStatus, Stored
+from stepwell.errors import Conflict, FieldProblem, InvalidInput
+from stepwell.task import Apart, Attempt, AuditEntry, Error, NewEvent, NewTask, StepRecord, StepStatus, Stored, Task
 from stepwell.values import APART_SIZE
+
+AUDIT_KEPT = 100_000
+"""How many entries of the audit log are kept."""
 
 
 def to_json(value: object) -> str:
@@ -101,6 +104,24 @@ def step_from_json(path: str, position: str, status: str, form: str, output: Sto
     return StepRecord(path=path, position=position, status=StepStatus(status), output=output, **known)
 
 
+def audit_to_json(entry: AuditEntry) -> str:
+    """An entry of the audit log as text."""
+    return to_json(asdict(entry))
+
+
+def audit_from_json(text: str) -> AuditEntry:
+    """The inverse of `audit_to_json`."""
+    return AuditEntry(**_known(AuditEntry, json.loads(text)))
+
+
+def same_attempt(task: Task, attempt: int) -> None:
+    """Raise `Conflict` unless a task is at this attempt still: of two who retry it the first one does."""
+    if task.attempt != attempt:
+        raise Conflict(
+            f"the task is at attempt {task.attempt} by now, not {attempt}: it was retried already", status=task.status
+        )
+
+
 def encode_cursor(*parts: str) -> str:
     """An opaque text that stands for the last row of a page."""
     return base64.urlsafe_b64encode(to_json(parts).encode()).decode()
@@ -113,9 +134,17 @@ def decode_cursor(cursor: str, count: int) -> list[str]:
     except (binascii.Error, ValueError, RecursionError):
         parts = None
     if not (isinstance(parts, list) and len(parts) == count and all(isinstance(part, str) for part in parts)):
-        raise InvalidInput([FieldProblem("cursor", f"{cursor!r} is none that a list answered: leave it out to begin")])
+        raise _no_cursor(cursor)
     check_text(("cursor", part) for part in parts)
     return parts
+
+
+def decode_number(cursor: str) -> int:
+    """The number in a cursor; raises `InvalidInput` as `decode_cursor` does."""
+    [text] = decode_cursor(cursor, 1)
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise _no_cursor(cursor)
+    return int(text)
 
 
 def own(new: NewTask) -> NewTask:
@@ -143,6 +172,10 @@ def check_text(fields: Iterable[tuple[str, str | None]]) -> None:
 def plain_event(event: NewEvent) -> NewEvent:
     """The event with data of its own."""
     return NewEvent(event.kind, event.path, copied(event.data))
+
+
+def _no_cursor(cursor: str) -> InvalidInput:
+    return InvalidInput([FieldProblem("cursor", f"{cursor!r} is none that a list answered: leave it out to begin")])
 
 
 def _is_text(text: str) -> bool:

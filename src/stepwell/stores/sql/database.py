@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from stepwell.errors import FieldProblem, InvalidInput, SettingsError, Unavailable
+from stepwell.errors import FieldProblem, InvalidInput, NotDelivered, SettingsError, Unavailable
 from stepwell.stores.sql.schema import migrate
 
 T = TypeVar("T")
@@ -31,50 +31,76 @@ BUSY_SECONDS = 10.0
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={int(BUSY_SECONDS * 1000)}")
 _SERIALIZATION_FAILURES = {"40001", "40P01"}
 _CLOSED = {"08", "57"}  # classes of SQLSTATE: connection exceptions, and interventions of the operator
+_NOW = "SELECT CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
+_SET_UP_POSTGRES = (
+    # Where the server confirms before it is on disk, it would lose what was acknowledged.
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
+    # A worker that is stopped in the middle of a transaction must not keep its locks for ever.
+    "SET idle_in_transaction_session_timeout = '10s'",
+)
+_KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 3, "keepalives_count": 3, "tcp_user_timeout": 20_000}
+"""A server that is cut off without a word is noticed within about 20 seconds."""
 
 
-class TryAgain(Unavailable):
+class TryAgain(NotDelivered):
     """The transaction had no effect, and may succeed when it is run again."""
 
 
 class Session:
-    """A transaction on the driver's cursor. `clock` gives its time, or the database itself."""
+    """A transaction on the driver's own connection. `clock` gives its time, or the database itself.
 
-    def __init__(self, cursor: Any, clock: Callable[[], float] | None) -> None:
-        self._cursor = cursor
+    On PostgreSQL a statement that answers nothing is sent together with the next one that answers, or with the
+    COMMIT: what a transaction costs is its round trips.
+    """
+
+    def __init__(self, connection: Any, clock: Callable[[], float] | None, together: bool) -> None:
+        self._connection = connection
         self._clock = clock
+        self._together = together
 
     def now(self) -> float:
         """Seconds since 1970 by the store's clock."""
-        if self._clock is not None:
-            return self._clock()
-        return float(self.rows("SELECT extract(epoch FROM clock_timestamp())", {})[0][0])
+        return self.look()[0]
 
     def time_params(self) -> Params:
         """The parameter `now` of statements that do not take the time from the database."""
         return {} if self._clock is None else {"now": self._clock()}
 
+    def look(self, *asked: tuple[str, Params]) -> tuple[float, list[list[Row]]]:
+        """Run statements that answer rows, in one round trip; answers the time too, which lies after all waiting."""
+        if self._clock is not None:
+            return self._clock(), self._ask(asked)
+        *found, [[now]] = self._ask([*asked, (_NOW, {})])
+        return now, found
+
     def rows(self, statement: str, params: Params) -> list[Row]:
         """Run a statement that answers rows."""
-        self._cursor.execute(statement, params)
-        return self._cursor.fetchall()  # type: ignore[no-any-return]
+        return self._run(statement, params).fetchall()  # type: ignore[no-any-return]
 
     def row(self, statement: str, params: Params) -> Row | None:
         """Run a statement that answers one row or none."""
         found = self.rows(statement, params)
         return found[0] if found else None
 
-    def do(self, statement: str, params: Params) -> int:
-        """Run a statement that changes rows; answers how many."""
-        self._cursor.execute(statement, params)
-        return self._cursor.rowcount  # type: ignore[no-any-return]
+    def do(self, statement: str, params: Params) -> None:
+        """Run a statement that answers nothing."""
+        self._run(statement, params)
 
-    def do_many(self, statement: str, params: Sequence[Params]) -> int:
-        """Run a statement that changes rows for each of the parameters; answers how many."""
-        if not params:
-            return 0
-        self._cursor.executemany(statement, params)
-        return self._cursor.rowcount  # type: ignore[no-any-return]
+    def do_many(self, statement: str, params: Sequence[Params]) -> None:
+        """Run a statement that answers nothing for each of the parameters."""
+        if params:
+            self._connection.cursor().executemany(statement, params)
+
+    def _ask(self, asked: Sequence[tuple[str, Params]]) -> list[list[Row]]:
+        if not self._together:
+            return [self.rows(statement, params) for statement, params in asked]
+        cursors = [self._run(statement, params) for statement, params in asked]
+        return [cursor.fetchall() for cursor in cursors]
+
+    def _run(self, statement: str, params: Params) -> Any:
+        cursor = self._connection.cursor()
+        cursor.execute(statement, params)
+        return cursor
 
 
 class Database:
@@ -88,7 +114,7 @@ class Database:
         self._driver = self.engine.dialect.loaded_dbapi
         # Threads of this process take turns in memory: SQLite's own waiting sleeps, and is not fair.
         self._turn = threading.Lock() if self.is_sqlite else nullcontext()
-        self._begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"
+        self._begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN ISOLATION LEVEL READ COMMITTED"
         self._again = Retrying(
             retry=retry_if_exception_type(TryAgain),
             stop=stop_after_attempt(5),
@@ -116,28 +142,39 @@ class Database:
         self.engine.dispose()
 
     def _transact(self, work: Callable[[Session], T]) -> T:
-        with self._turn, self._translated(), self._cursor() as cursor:
-            cursor.execute(self._begin)
-            result = work(Session(cursor, self.clock))
-            self._commit(cursor)
+        committing = False
+        with self._turn, self._translated(), self._connection() as connection:
+            try:
+                with self._pipeline(connection):
+                    session = Session(connection, self.clock, together=not self.is_sqlite)
+                    session.do(self._begin, {})
+                    result = work(session)
+                    committing = True
+                    session.do("COMMIT", {})
+            except self._driver.OperationalError as error:
+                cause = _first_error(error)
+                if committing and not _had_no_effect(cause):
+                    raise self._unconfirmed(cause) from error
+                raise cause from error
             return result
 
-    def _commit(self, cursor: Any) -> None:
-        try:
-            cursor.execute("COMMIT")
-        except self._driver.OperationalError as error:
-            message = f"the database {self.name} did not confirm the last write: {error}; repeat the call to know"
-            raise Unavailable(message) from error
+    def _pipeline(self, connection: Any) -> AbstractContextManager[object]:
+        """Where the end of the `with` waits for the answers to what was sent without waiting."""
+        return nullcontext() if self.is_sqlite else connection.pipeline()
+
+    def _unconfirmed(self, error: BaseException) -> Unavailable:
+        return Unavailable(f"the database {self.name} did not confirm the last write: {error}; repeat the call to know")
 
     def _look(self, work: Callable[[Session], T]) -> T:
-        with self._translated(), self._cursor() as cursor:
-            return work(Session(cursor, self.clock))
+        with self._translated(), self._connection() as connection:
+            return work(Session(connection, self.clock, together=not self.is_sqlite))
 
     @contextmanager
-    def _cursor(self) -> Iterator[Any]:
+    def _connection(self) -> Iterator[Any]:
+        """The driver's connection, from the pool."""
         connection = self.engine.raw_connection()
         try:
-            yield connection.cursor()
+            yield connection.driver_connection
         except BaseException:
             self._roll_back(connection)
             raise
@@ -170,7 +207,7 @@ class Database:
             return InvalidInput([FieldProblem("text", f"the database cannot hold this: {error}")])
         if isinstance(error, self._driver.IntegrityError) or _may_pass(error):
             return TryAgain(message)
-        return Unavailable(message)
+        return NotDelivered(message)
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -181,6 +218,18 @@ def _may_pass(error: BaseException) -> bool:
     if not hasattr(error, "sqlstate"):
         return False
     return error.sqlstate is None or error.sqlstate in _SERIALIZATION_FAILURES or error.sqlstate[:2] in _CLOSED
+
+
+def _had_no_effect(error: BaseException) -> bool:
+    """Whether the answer to a COMMIT says that the transaction was given up."""
+    return getattr(error, "sqlstate", None) in _SERIALIZATION_FAILURES
+
+
+def _first_error(error: BaseException) -> BaseException:
+    """What went wrong in a pipeline: statements after it, which were left out, may hide it."""
+    while type(error).__name__ == "PipelineAborted" and error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 def _engine(url: str, connections: int) -> sa.Engine:
@@ -200,7 +249,7 @@ def _engine(url: str, connections: int) -> sa.Engine:
             max_overflow=0,
             pool_use_lifo=True,
             pool_reset_on_return=None,
-            connect_args={"connect_timeout": 10},
+            connect_args={"connect_timeout": 10, **_KEEPALIVE},
         )
     except ModuleNotFoundError as error:
         raise SettingsError("PostgreSQL needs a driver: pip install 'stepwell[postgres]'") from error
@@ -235,3 +284,5 @@ def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
 
 def _set_up_postgres(connection: Any, _: object) -> None:
     connection.autocommit = True  # transactions are begun in words, as with SQLite
+    for statement in _SET_UP_POSTGRES:
+        connection.execute(statement)

@@ -40,6 +40,7 @@ def read_task(row: Sequence[Any]) -> TaskRow:
         variables=_stored(fields["variables"], variables_size),
         outputs=_stored(fields["outputs"], outputs_size),
         undo=bool(fields["undo"]),
+        dead=bool(fields["dead"]),
         cancel_requested=bool(fields["cancel_requested"]),
         error=records.error_from_json(fields["error"]),
         progress=None if fields["progress"] is None else json.loads(fields["progress"]),
@@ -91,6 +92,8 @@ def write_task(row: TaskRow) -> dict[str, Any]:
         "released": row.released,
         "claimed_at": row.claimed_at,
         "last_event": row.last_event,
+        "dead": int(task.dead),
+        "fingerprint": task.fingerprint,
     }
 
 

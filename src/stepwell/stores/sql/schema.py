@@ -9,12 +9,17 @@ import sqlalchemy as sa
 from stepwell.errors import SettingsError
 from stepwell.stores.sql.migrations import MIGRATIONS, Migration
 
-VERSION = 2
+VERSION = 3
 """The version of these tables. Whoever changes them raises it and adds a migration to it."""
 
 _MIGRATION_LOCK = 7_301_994_422
 _TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")  # sorts by code point, as SQLite and Python do
 TABLES = sa.MetaData()
+
+
+def _partial(name: str, *columns: str, where: str) -> sa.Index:
+    return sa.Index(name, *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+
 
 versions = sa.Table("schema_version", TABLES, sa.Column("version", sa.Integer, primary_key=True, autoincrement=False))
 
@@ -65,7 +70,12 @@ tasks = sa.Table(
     sa.Column("released", _TEXT, comment="call:token that ended the last claim, so that a repeat is known"),
     sa.Column("claimed_at", sa.Double),
     sa.Column("last_event", sa.Integer, nullable=False),
+    sa.Column("dead", sa.Integer, nullable=False, server_default="0", comment="in the dead letters of its queue"),
+    sa.Column("fingerprint", _TEXT),
     sa.Index("tasks_by_due", "status", "due"),
+    _partial("tasks_queued", "queue", "due", where="status = 'queued'"),
+    _partial("tasks_dead", "task_id", where="dead = 1"),
+    _partial("tasks_dead_by_queue", "queue", "task_id", where="dead = 1"),
     sa.Index("tasks_by_status", "status", "task_id"),
     sa.Index("tasks_by_workflow", "workflow_id", "task_id"),
     sa.Index("tasks_by_queue", "queue", "task_id"),
@@ -133,6 +143,36 @@ counters = sa.Table(
     sa.Column("shard", sa.Integer, primary_key=True, autoincrement=False, comment="spreads the locks of writers"),
     sa.Column("number", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
+)
+
+endings = sa.Table(
+    "endings",
+    TABLES,
+    sa.Column("minute", sa.BigInteger, primary_key=True, autoincrement=False, comment="of the end, since 1970"),
+    sa.Column("queue", _TEXT, primary_key=True),
+    sa.Column("status", _TEXT, primary_key=True),
+    sa.Column("shard", sa.Integer, primary_key=True, autoincrement=False, comment="as in counters"),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+paused_queues = sa.Table("paused_queues", TABLES, sa.Column("queue", _TEXT, primary_key=True))
+
+spending = sa.Table(
+    "spending",
+    TABLES,
+    sa.Column("account", _TEXT, primary_key=True),
+    sa.Column("period", sa.Double, primary_key=True, comment="its length in seconds"),
+    sa.Column("begun", sa.Double, nullable=False, comment="the period that `spent` counts for"),
+    sa.Column("spent", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+audit = sa.Table(
+    "audit",
+    TABLES,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), sa.Identity(), primary_key=True),
+    sa.Column("entry", _TEXT, nullable=False, comment="as JSON"),
 )
 
 BELONGINGS = (labels, steps, large_values, events)

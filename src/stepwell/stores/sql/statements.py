@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import psycopg
 
+from stepwell.stores.sql.ledger_statements import LedgerStatements
 from stepwell.stores.sql.schema import (
     BELONGINGS,
-    counters,
     definitions,
     events,
     file_uses,
@@ -44,6 +44,7 @@ _CHANGING = (
     "released",
     "claimed_at",
     "last_event",
+    "dead",
 )
 _STEP_COLUMNS = (steps.c.path, steps.c.position, steps.c.status, steps.c.record, steps.c.output, steps.c.output_size)
 _EVENT_COLUMNS = (events.c.id, events.c.task_id, events.c.at, events.c.kind, events.c.path, events.c.data)
@@ -64,6 +65,7 @@ class Statements:
         self._compile_tasks()
         self._compile_batches()
         self._compile_belongings()
+        self.ledger = LedgerStatements(self.text, self._insert, is_sqlite)
 
     def text(self, statement: sa.ClauseElement) -> str:
         """A Core statement in the database's language; its parameters keep their names."""
@@ -74,7 +76,7 @@ class Statements:
         self.get_task = self.text(sa.select(tasks).where(one))
         self.lock_task = self.text(sa.select(tasks).where(one).with_for_update())
         self.find_key = self.text(sa.select(tasks).where(tasks.c.idempotency_key == sa.bindparam("idempotency_key")))
-        self.insert_task = self.text(self._insert(tasks).on_conflict_do_nothing())
+        self.insert_task = self.text(sa.insert(tasks))
         changes: dict[str, sa.BindParameter[object]] = {name: sa.bindparam(name) for name in _CHANGING}
         self.save_task = self.text(sa.update(tasks).where(one).values(changes))
         self.commit = self.text(
@@ -91,7 +93,7 @@ class Statements:
         self.renew = self.text(
             sa.update(tasks)
             .where(one, tasks.c.token == sa.bindparam("token"))
-            .values(due=sa.bindparam("until"))
+            .values(due=self._now + sa.bindparam("lease", type_=sa.Double))
             .returning(tasks.c.cancel_requested)
         )
 
@@ -102,11 +104,12 @@ class Statements:
         self.lock_ended = self._batch(ended, tasks.c.due < sa.bindparam("latest"), lock=True)
         self.queued = self._batch(_is(Status.QUEUED), tasks.c.due <= sa.bindparam("latest"), lock=False)
         self.next_due = self.text(sa.select(sa.func.min(tasks.c.due)).where(asleep))
+        their: sa.BindParameter[str] = sa.bindparam("worker")
+        theirs = sa.select(tasks).where(tasks.c.worker == their, running).order_by(tasks.c.task_id)
+        self.lock_theirs = self.text(theirs.with_for_update())
         until: sa.BindParameter[float] = sa.bindparam("until", type_=sa.Double)
-        self.clamp_leases = self.text(sa.update(tasks).where(running, tasks.c.due > until).values(due=until))
-        self.give_grace = self.text(
-            sa.update(tasks).where(running, tasks.c.due <= sa.bindparam("latest")).values(due=until)
-        )
+        self.clamp_leases = self._set_leases(running, tasks.c.due > until)
+        self.give_grace = self._set_leases(running, tasks.c.due <= sa.bindparam("latest"))
 
     def _compile_belongings(self) -> None:
         one = steps.c.task_id == sa.bindparam("task_id")
@@ -129,7 +132,6 @@ class Statements:
         self.insert_label = self.text(sa.insert(labels))
         self._compile_values()
         self._compile_file_uses()
-        self._compile_counters()
 
     def _compile_values(self) -> None:
         value = (
@@ -145,6 +147,9 @@ class Statements:
         self.insert_definition = self.text(self._insert(definitions).on_conflict_do_nothing())
         known = definitions.c.definition == sa.bindparam("definition")
         self.get_definition = self.text(sa.select(definitions.c.text).where(known))
+        self.definition_of = self.text(
+            sa.select(definitions.c.text).join(tasks).where(tasks.c.task_id == sa.bindparam("task_id"))
+        )
         used = sa.exists().where(tasks.c.definition == definitions.c.definition)
         self.drop_definition = self.text(sa.delete(definitions).where(known, ~used))
 
@@ -155,19 +160,6 @@ class Statements:
         )
         used = sa.exists().where(file_uses.c.sha256 == sa.bindparam("sha256"))
         self.is_unused = self.text(sa.select(~used))
-
-    def _compile_counters(self) -> None:
-        new = self._insert(counters)
-        self.count = self.text(
-            new.on_conflict_do_update(
-                index_elements=["queue", "name", "shard"], set_={"number": counters.c.number + new.excluded.number}
-            )
-        )
-        self.counts = self.text(
-            sa.select(counters.c.queue, counters.c.name, sa.func.sum(counters.c.number)).group_by(
-                counters.c.queue, counters.c.name
-            )
-        )
         self.forget = [
             self.text(sa.delete(table).where(table.c.task_id == sa.bindparam("task_id")))
             for table in (*BELONGINGS, tasks)
@@ -182,6 +174,12 @@ class Statements:
             .offset(_NONE)
         )
         return self.text(due.with_for_update(skip_locked=True) if lock else due)
+
+    def _set_leases(self, *where: sa.ColumnElement[bool]) -> str:
+        """A row that somebody else is at is left alone: two that lock many rows might wait for each other."""
+        until: sa.BindParameter[float] = sa.bindparam("until", type_=sa.Double)
+        found = sa.select(tasks.c.task_id).where(*where).with_for_update(skip_locked=True)
+        return self.text(sa.update(tasks).where(tasks.c.task_id.in_(found)).values(due=until))
 
     def _upsert_steps(self, count: int) -> str:
         columns = [column.name for column in steps.columns]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -10,12 +10,12 @@ import sqlalchemy as sa
 from stepwell import lifecycle
 from stepwell.ports import Claim, Commit, Lease, Purged, Receipt, TaskFilter
 from stepwell.stores import records
-from stepwell.stores.sql import rows
+from stepwell.stores.sql import claiming, interventions, ledger, rows, submitting, sweeping
 from stepwell.stores.sql.database import Database, Session
 from stepwell.stores.sql.schema import labels, tasks
 from stepwell.stores.sql.statements import statements
 from stepwell.stores.sql.transaction import Transaction
-from stepwell.task import Error, Event, NewTask, Page, Status, StepRecord, Task
+from stepwell.task import AuditEntry, Error, Event, NewTask, Page, Status, StepRecord, Task
 
 T = TypeVar("T")
 
@@ -46,18 +46,22 @@ class SqlStore:
         self._lease_seconds = lease_seconds
         self._shards = 1 if self._db.is_sqlite else _POSTGRES_SHARDS
 
-    def create(self, new: NewTask) -> tuple[Task, bool]:
+    def create(self, new: NewTask, max_queued: int | None = None) -> tuple[Task, bool]:
         """See `TaskStore.create`."""
-        asked = records.own(new)
-        return self._write(lambda transaction: transaction.create(asked))
+        return self.create_many([new], max_queued)[0]
+
+    def create_many(self, new: Sequence[NewTask], max_queued: int | None = None) -> list[tuple[Task, bool]]:
+        """See `TaskStore.create_many`."""
+        asked = [records.own(one) for one in new]
+        return self._write(lambda transaction: submitting.create_many(transaction, asked, max_queued))
 
     def claim(self, task_id: str, token: str, worker: str) -> Claim | None:
         """See `TaskStore.claim`."""
-        return self._write(lambda transaction: transaction.claim(task_id, token, worker))
+        return self._write(lambda transaction: claiming.claim(transaction, task_id, token, worker))
 
     def commit(self, task_id: str, token: str, commit: Commit) -> Receipt:
         """See `TaskStore.commit`."""
-        return self._write(lambda transaction: transaction.commit(task_id, token, commit))
+        return self._write(lambda transaction: claiming.commit(transaction, task_id, token, commit))
 
     def finish(
         self, task_id: str, token: str, commit: Commit, status: Status, outputs: str | None, error: Error | None
@@ -69,9 +73,9 @@ class SqlStore:
             return lifecycle.finished(task, now, ran, status, kept, error)
 
         def act(transaction: Transaction) -> Task:
-            task = transaction.end_claim("finish", task_id, token, commit, end)
+            task = claiming.end(transaction, "finish", task_id, token, commit, end)
             if outputs is not None and kept is not outputs:
-                transaction.put_outputs(task_id, outputs)
+                transaction.put_value(task_id, "outputs", outputs)
             return task
 
         return self._write(act)
@@ -82,42 +86,52 @@ class SqlStore:
         def sleep(task: Task, now: float, ran: float) -> Task:
             return lifecycle.suspended(task, now, ran, pause, error)
 
-        return self._write(lambda transaction: transaction.end_claim("suspend", task_id, token, commit, sleep))
+        return self._write(lambda transaction: claiming.end(transaction, "suspend", task_id, token, commit, sleep))
 
-    def release(self, task_id: str, token: str, commit: Commit) -> Task:
+    def release(self, task_id: str, token: str, commit: Commit, pause: float = 0.0) -> Task:
         """See `TaskStore.release`."""
-        return self._write(
-            lambda transaction: transaction.end_claim("release", task_id, token, commit, lifecycle.handed_back)
-        )
+
+        def hand_back(task: Task, now: float, ran: float) -> Task:
+            return lifecycle.handed_back(task, now, ran, pause)
+
+        return self._write(lambda transaction: claiming.end(transaction, "release", task_id, token, commit, hand_back))
 
     def renew(self, claims: Mapping[str, str]) -> dict[str, Lease]:
         """See `TaskStore.renew`."""
-        return self._write(lambda transaction: transaction.renew(claims)) if claims else {}
+        return self._write(lambda transaction: claiming.renew(transaction, claims)) if claims else {}
 
     def reap(self, grace: bool = False) -> list[Task]:
         """See `TaskStore.reap`."""
-        return self._write(lambda transaction: transaction.reap(grace))
+        return self._write(lambda transaction: sweeping.reap(transaction, grace))
+
+    def lose(self, worker: str, crashed: bool = True) -> list[Task]:
+        """See `TaskStore.lose`."""
+        return self._write(lambda transaction: sweeping.lose(transaction, worker, crashed))
 
     def wake(self) -> list[Task]:
         """See `TaskStore.wake`."""
-        return self._write(lambda transaction: transaction.wake())
+        return self._write(lambda transaction: sweeping.wake(transaction))
 
     def due_in(self) -> float | None:
         """See `TaskStore.due_in`."""
-        return self._read(lambda transaction: transaction.due_in())
+        return self._read(lambda transaction: sweeping.due_in(transaction))
 
     def queued(self, older_than: float) -> list[Task]:
         """See `TaskStore.queued`."""
-        return self._read(lambda transaction: transaction.queued(older_than))
+        return self._read(lambda transaction: sweeping.queued(transaction, older_than))
 
     def cancel(self, task_id: str, force: bool = False) -> Task:
         """See `TaskStore.cancel`."""
-        return self._write(lambda transaction: transaction.cancel(task_id, force))
+        return self._write(lambda transaction: interventions.cancel(transaction, task_id, force))
 
-    def retry(self, task_id: str, reset: Iterable[str]) -> Task:
+    def retry(self, task_id: str, reset: Iterable[str], attempt: int) -> Task:
         """See `TaskStore.retry`."""
         paths = list(reset)
-        return self._write(lambda transaction: transaction.retry(task_id, paths))
+        return self._write(lambda transaction: interventions.retry(transaction, task_id, paths, attempt))
+
+    def discard(self, task_id: str) -> Task:
+        """See `TaskStore.discard`."""
+        return self._write(lambda transaction: interventions.discard(transaction, task_id))
 
     def get(self, task_id: str) -> Task:
         """See `TaskStore.get`."""
@@ -158,19 +172,51 @@ class SqlStore:
 
     def counts(self) -> Mapping[str, Mapping[str, int]]:
         """See `TaskStore.counts`."""
-        found: dict[str, dict[str, int]] = {}
-        for queue, name, number in self._read(lambda transaction: transaction.session.rows(self._sql.counts, {})):
-            found.setdefault(queue, {str(counter): 0 for counter in lifecycle.COUNTERS})[name] = int(number)
-        return found
+        return self._read(ledger.counts)
+
+    def ages(self) -> Mapping[str, float]:
+        """See `TaskStore.ages`."""
+        return self._read(ledger.ages)
+
+    def pace(self) -> Mapping[str, Mapping[str, int]]:
+        """See `TaskStore.pace`."""
+        return self._read(ledger.pace)
+
+    def pause(self, queue: str) -> None:
+        """See `TaskStore.pause`."""
+        records.check_text([("queue", queue)])
+        self._write(lambda transaction: transaction.session.do(self._sql.ledger.pause, {"queue": queue}))
+
+    def resume(self, queue: str) -> None:
+        """See `TaskStore.resume`."""
+        records.check_text([("queue", queue)])
+        self._write(lambda transaction: transaction.session.do(self._sql.ledger.resume, {"queue": queue}))
+
+    def paused(self) -> Set[str]:
+        """See `TaskStore.paused`."""
+        return {queue for (queue,) in self._read(lambda read: read.session.rows(self._sql.ledger.paused, {}))}
+
+    def spend(self, account: str, amount: int, limit: int, period: float) -> float:
+        """See `TaskStore.spend`."""
+        records.check_text([("account", account)])
+        return self._write(lambda transaction: ledger.spend(transaction, account, amount, limit, period))
+
+    def note(self, entry: AuditEntry) -> None:
+        """See `TaskStore.note`."""
+        self._write(lambda transaction: ledger.note(transaction, entry))
+
+    def audit(self, limit: int = 50, cursor: str | None = None) -> Page[AuditEntry]:
+        """See `TaskStore.audit`."""
+        return self._read(lambda transaction: ledger.audit(transaction, limit, cursor))
 
     def purge(self, older_than: float, limit: int = 1000) -> Purged:
         """See `TaskStore.purge`."""
-        return self._write(lambda transaction: transaction.purge(older_than, limit))
+        return self._write(lambda transaction: sweeping.purge(transaction, older_than, limit))
 
     def unused(self, sha256s: Iterable[str]) -> Sequence[str]:
         """See `TaskStore.unused`."""
         wanted = list(sha256s)
-        return self._read(lambda transaction: transaction.unused(wanted))
+        return self._read(lambda transaction: sweeping.unused(transaction, wanted))
 
     def now(self) -> float:
         """See `TaskStore.now`."""
@@ -209,6 +255,8 @@ def _listing(only: TaskFilter, before: str | None) -> tuple[sa.Select[Any], dict
             labels.c.name == sa.bindparam(f"label_{number}"), labels.c.value == sa.bindparam(f"value_{number}")
         )
         statement = statement.where(tasks.c.task_id.in_(labelled))
+    if only.dead is not None:  # literally, so that the index of dead letters serves
+        statement = statement.where(tasks.c.dead == sa.literal_column(str(int(only.dead))))
     if before is not None:
         params["before"] = before
         statement = statement.where(tasks.c.task_id < sa.bindparam("before"))

@@ -1,72 +1,52 @@
-"""A task store in memory: the twin of the SQL store for tests and for runs that need not outlive the process."""
+"""The task store in memory: plain dictionaries under one lock."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from stepwell import lifecycle
 from stepwell.errors import ClaimLost, NotFound
 from stepwell.ports import Claim, Commit, Lease, Purged, Receipt, TaskFilter
-from stepwell.stores import records
-from stepwell.task import FORMAT, Error, Event, NewEvent, NewTask, Page, Status, StepRecord, Task
+from stepwell.stores import records, submission
+from stepwell.stores.memory.entry import Entry
+from stepwell.stores.memory.ledger import MemoryLedger
+from stepwell.task import FORMAT, Error, Event, NewTask, Page, Status, StepRecord, Task
 
 BATCH = 1000
 """How many tasks one call of `reap`, `wake` or `queued` answers at most."""
 
 
-@dataclass(slots=True)
-class _Entry:
-    """A task with all that belongs to it.
-
-    `due` is when it next needs a look: since when it is queued, when its lease ends, when it wakes. `released`
-    remembers which call of which token ended the last claim, so that a repeat is known.
-    """
-
-    task: Task
-    due: float | None = None
-    token: str | None = None
-    released: str | None = None
-    claimed_at: float = 0.0
-    steps: dict[str, StepRecord] = field(default_factory=dict)
-    values: dict[str, str] = field(default_factory=dict)
-    events: list[Event] = field(default_factory=list)
-    files: set[str] = field(default_factory=set)
-    last_event: int = 0
-
-
-class MemoryStore:
+class MemoryStore(MemoryLedger):
     """`TaskStore` in this process's memory. `now` gives its time; a lease lasts `lease_seconds`."""
 
     def __init__(self, now: Callable[[], float] = time.time, lease_seconds: float = 10.0) -> None:
-        self.now = now
+        super().__init__(now)
         self._lease_seconds = lease_seconds
-        self._lock = threading.RLock()
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._keys: dict[str, str] = {}
         self._definitions: dict[str, str] = {}
         self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
-    def create(self, new: NewTask) -> tuple[Task, bool]:
+    def create(self, new: NewTask, max_queued: int | None = None) -> tuple[Task, bool]:
         """See `TaskStore.create`."""
-        new = records.own(new)
+        return self.create_many([new], max_queued)[0]
+
+    def create_many(self, new: Sequence[NewTask], max_queued: int | None = None) -> list[tuple[Task, bool]]:
+        """See `TaskStore.create_many`."""
+        new = [records.own(one) for one in new]
         with self._lock:
-            if (first := self._first(new)) is not None:
-                return first, False
-            task = lifecycle.created(new, self.now())
-            kept = records.set_apart(new.variables)
-            entry = _Entry(task if kept is None else replace(task, variables=kept), files=set(new.files))
-            if kept is not new.variables:
-                entry.values["variables"] = new.variables
-            self._entries[new.task_id] = entry
-            self._definitions.setdefault(new.definition, new.definition_text)
-            if new.idempotency_key is not None:
-                self._keys[new.idempotency_key] = new.task_id
-            self._tell(entry, None, entry.task)
-            return entry.task, True
+            by_id = {one.task_id: self._entries[one.task_id].task for one in new if one.task_id in self._entries}
+            keys = {one.idempotency_key for one in new if one.idempotency_key in self._keys}
+            by_key = {key: self._entries[self._keys[key]].task for key in keys if key is not None}
+            answered = submission.answers(new, by_id, by_key, self.now())
+            waiting = {queue: counts[Status.QUEUED] + counts[Status.PENDING] for queue, counts in self._counts.items()}
+            submission.check_room(submission.asked_for(answered), waiting, max_queued)
+            for one, (task, is_new) in zip(new, answered, strict=True):
+                if is_new:
+                    self._add(one, task)
+            return answered
 
     def claim(self, task_id: str, token: str, worker: str) -> Claim | None:
         """See `TaskStore.claim`."""
@@ -74,14 +54,14 @@ class MemoryStore:
             entry = self._entries.get(task_id)
             if entry is None or entry.task.format > FORMAT:
                 return None
-            if entry.task.status is Status.QUEUED and not _was_released(entry, token):
+            if self._is_claimable(entry, token):
                 now = self.now()
                 entry.token, entry.claimed_at = token, now
                 self._save(entry, lifecycle.started(entry.task, now, worker))
             if entry.token != token:
                 return None
             text = self._definitions[entry.task.definition]
-            return Claim(entry.task, token, text, _in_order(entry), entry.claimed_at)
+            return Claim(entry.task, token, text, entry.in_order(), entry.claimed_at)
 
     def commit(self, task_id: str, token: str, commit: Commit) -> Receipt:
         """See `TaskStore.commit`."""
@@ -114,10 +94,12 @@ class MemoryStore:
                 lambda task, now, ran: lifecycle.suspended(task, now, ran, pause, error),
             )
 
-    def release(self, task_id: str, token: str, commit: Commit) -> Task:
+    def release(self, task_id: str, token: str, commit: Commit, pause: float = 0.0) -> Task:
         """See `TaskStore.release`."""
         with self._lock:
-            return self._release("release", task_id, token, commit, lifecycle.handed_back)
+            return self._release(
+                "release", task_id, token, commit, lambda task, now, ran: lifecycle.handed_back(task, now, ran, pause)
+            )
 
     def renew(self, claims: Mapping[str, str]) -> dict[str, Lease]:
         """See `TaskStore.renew`."""
@@ -127,6 +109,7 @@ class MemoryStore:
     def reap(self, grace: bool = False) -> list[Task]:
         """See `TaskStore.reap`."""
         with self._lock:
+            self._forget_periods()
             now = self.now()
             longest = now + self._lease_seconds
             running = self._in_status(Status.RUNNING)
@@ -134,10 +117,18 @@ class MemoryStore:
                 entry.due = min(entry.due or now, longest)
             dead = [entry for entry in running if (entry.due or now) <= now][:BATCH]
             if not grace:
-                return [self._lose(entry, now) for entry in dead]
+                return [self._lose(entry, now, lifecycle.lost) for entry in dead]
             for entry in dead:
                 entry.due = longest
             return []
+
+    def lose(self, worker: str, crashed: bool = True) -> list[Task]:
+        """See `TaskStore.lose`."""
+        become = lifecycle.lost if crashed else lifecycle.handed_back
+        with self._lock:
+            now = self.now()
+            theirs = [entry for _, entry in sorted(self._entries.items()) if entry.task.worker == worker]
+            return [self._lose(entry, now, become) for entry in theirs]
 
     def wake(self) -> list[Task]:
         """See `TaskStore.wake`."""
@@ -165,10 +156,11 @@ class MemoryStore:
             entry = self._entry(task_id)
             return self._save(entry, lifecycle.cancelled(entry.task, self.now(), force))
 
-    def retry(self, task_id: str, reset: Iterable[str]) -> Task:
+    def retry(self, task_id: str, reset: Iterable[str], attempt: int) -> Task:
         """See `TaskStore.retry`."""
         with self._lock:
             entry = self._entry(task_id)
+            records.same_attempt(entry.task, attempt)
             after = lifecycle.retried(entry.task, self.now())
             for path in reset:
                 if path in entry.steps:
@@ -176,6 +168,12 @@ class MemoryStore:
                     entry.values.pop(records.output_key(path), None)
             entry.values.pop("outputs", None)
             return self._save(entry, after)
+
+    def discard(self, task_id: str) -> Task:
+        """See `TaskStore.discard`."""
+        with self._lock:
+            entry = self._entry(task_id)
+            return self._save(entry, lifecycle.discarded(entry.task, self.now()))
 
     def get(self, task_id: str) -> Task:
         """See `TaskStore.get`."""
@@ -187,8 +185,7 @@ class MemoryStore:
         before = None if cursor is None else records.decode_cursor(cursor, 1)[0]
         with self._lock:
             ids = sorted((id_ for id_ in self._entries if before is None or id_ < before), reverse=True)
-            tasks = [self._entries[id_].task for id_ in ids]
-        found = [task for task in tasks if _matches(task, only)]
+            found = [self._entries[id_].task for id_ in ids if self._entries[id_].matches(only)]
         more = len(found) > limit
         return Page(found[:limit], records.encode_cursor(found[limit - 1].task_id) if more else None)
 
@@ -196,7 +193,7 @@ class MemoryStore:
         """See `TaskStore.steps`."""
         after = None if cursor is None else tuple(records.decode_cursor(cursor, 2))
         with self._lock:
-            ordered = _in_order(self._entry(task_id))
+            ordered = self._entry(task_id).in_order()
         found = [record for record in ordered if after is None or (record.position, record.path) > after]
         if limit is None or len(found) <= limit:
             return Page(found)
@@ -230,6 +227,13 @@ class MemoryStore:
                 queue: {name: counter[name] for name in lifecycle.COUNTERS} for queue, counter in self._counts.items()
             }
 
+    def ages(self) -> Mapping[str, float]:
+        """See `TaskStore.ages`."""
+        with self._lock:
+            now = self.now()
+            youngest_first = reversed(self._in_status(Status.QUEUED))
+            return {entry.task.queue: max(0.0, now - (entry.due or now)) for entry in youngest_first}
+
     def purge(self, older_than: float, limit: int = 1000) -> Purged:
         """See `TaskStore.purge`."""
         with self._lock:
@@ -255,45 +259,47 @@ class MemoryStore:
     def close(self) -> None:
         """See `TaskStore.close`."""
 
-    def _entry(self, task_id: str) -> _Entry:
+    def _entry(self, task_id: str) -> Entry:
         entry = self._entries.get(task_id)
         if entry is None:
             raise NotFound("task", task_id)
         return entry
 
-    def _held(self, task_id: str, token: str) -> _Entry:
+    def _held(self, task_id: str, token: str) -> Entry:
         entry = self._entry(task_id)
         if entry.token != token:
             raise ClaimLost(f"another worker holds task {task_id} now, or none")
         return entry
 
-    def _in_status(self, *statuses: Status) -> Sequence[_Entry]:
+    def _in_status(self, *statuses: Status) -> Sequence[Entry]:
         found = (entry for entry in self._entries.values() if entry.task.status in statuses)
         return sorted(found, key=lambda entry: (entry.due or 0.0, entry.task.task_id))
 
-    def _first(self, new: NewTask) -> Task | None:
-        if new.task_id in self._entries:
-            return self._entries[new.task_id].task
-        first = None if new.idempotency_key is None else self._keys.get(new.idempotency_key)
-        if first is None:
-            return None
-        entry = self._entries[first]
-        variables = entry.task.variables
-        text = variables if isinstance(variables, str) else entry.values["variables"]
-        lifecycle.same_request(entry.task, text, new)
-        return entry.task
+    def _add(self, new: NewTask, task: Task) -> None:
+        entry = Entry(task, files=set(new.files))
+        if task.variables is not new.variables:
+            entry.values["variables"] = new.variables
+        self._entries[task.task_id] = entry
+        self._definitions.setdefault(new.definition, new.definition_text)
+        if new.idempotency_key is not None:
+            self._keys[new.idempotency_key] = task.task_id
+        self._tell(entry, None, task)
 
-    def _write(self, entry: _Entry, commit: Commit) -> Receipt:
+    def _is_claimable(self, entry: Entry, token: str) -> bool:
+        task = entry.task
+        return task.status is Status.QUEUED and task.queue not in self._paused and not entry.was_released_by(token)
+
+    def _write(self, entry: Entry, commit: Commit) -> Receipt:
         now, task = self.now(), entry.task
         steps = lifecycle.allowed(commit.steps, task.cancel_requested, commit.undoing)
         progress = None if commit.progress is None else records.copied(commit.progress)
         entry.task = lifecycle.committed(task, now, steps, progress)
-        changed = [record for record in steps if _put(entry, record)]
+        changed = [record for record in steps if entry.put(record)]
         entry.files |= records.files_of(steps)
         events = [event for record in changed if (event := lifecycle.step_event(record)) is not None]
         if changed or not commit.steps:
             events.extend(map(records.plain_event, commit.events))
-        _append(entry, now, events)
+        entry.tell(now, events)
         return Receipt(now, task.cancel_requested)
 
     def _release(
@@ -311,16 +317,17 @@ class MemoryStore:
         entry.token, entry.released = None, ended_by
         return self._save(entry, task)
 
-    def _save(self, entry: _Entry, after: Task) -> Task:
+    def _save(self, entry: Entry, after: Task) -> Task:
         before, entry.task = entry.task, after
         self._tell(entry, before, after)
         return after
 
-    def _tell(self, entry: _Entry, before: Task | None, after: Task) -> None:
+    def _tell(self, entry: Entry, before: Task | None, after: Task) -> None:
         if before is None or before.status is not after.status:
             entry.due = self._due(after)
         self._counts[after.queue].update(lifecycle.count_changes(before, after))
-        _append(entry, after.updated_at, lifecycle.task_events(before, after))
+        self._count_ending(before, after)
+        entry.tell(after.updated_at, lifecycle.task_events(before, after))
 
     def _due(self, task: Task) -> float | None:
         if task.status is Status.RUNNING:
@@ -334,53 +341,13 @@ class MemoryStore:
         entry.due = self.now() + self._lease_seconds
         return Lease(held=True, cancelled=entry.task.cancel_requested)
 
-    def _lose(self, entry: _Entry, now: float) -> Task:
+    def _lose(self, entry: Entry, now: float, become: Callable[[Task, float, float], Task]) -> Task:
         entry.token = None
         ran = min(now, entry.due or now) - entry.claimed_at
-        return self._save(entry, lifecycle.lost(entry.task, now, ran))
+        return self._save(entry, become(entry.task, now, ran))
 
     def _forget(self, task: Task) -> None:
         del self._entries[task.task_id]
         if task.idempotency_key is not None:
             del self._keys[task.idempotency_key]
         self._counts[task.queue].update(lifecycle.count_changes(task, None))
-
-
-def _was_released(entry: _Entry, token: str) -> bool:
-    return entry.released is not None and entry.released.partition(":")[2] == token
-
-
-def _in_order(entry: _Entry) -> Sequence[StepRecord]:
-    return sorted(entry.steps.values(), key=lambda record: (record.position, record.path))
-
-
-def _put(entry: _Entry, record: StepRecord) -> bool:
-    """Keep a record; answers whether it differs from the one before it, which the repeat of a commit does not."""
-    kept, apart = records.split_output(record)
-    if kept.failures or kept.files:
-        kept = records.step_from_json(kept.path, kept.position, kept.status, records.step_to_json(kept), kept.output)
-    if apart is not None:
-        entry.values[records.output_key(record.path)] = apart
-    changed = entry.steps.get(record.path) != kept
-    entry.steps[record.path] = kept
-    return changed
-
-
-def _append(entry: _Entry, now: float, events: Iterable[NewEvent]) -> None:
-    entry.events.extend(_numbered(entry, now, events))
-
-
-def _numbered(entry: _Entry, now: float, events: Iterable[NewEvent]) -> Iterator[Event]:
-    for event in events:
-        entry.last_event += 1
-        yield Event(entry.last_event, entry.task.task_id, now, event.kind, event.path, event.data)
-
-
-def _matches(task: Task, only: TaskFilter) -> bool:
-    return (
-        (only.status is None or task.status is only.status)
-        and (only.workflow_id is None or task.workflow_id == only.workflow_id)
-        and (only.queue is None or task.queue == only.queue)
-        and (only.external_id is None or task.external_id == only.external_id)
-        and only.labels.items() <= task.labels.items()
-    )

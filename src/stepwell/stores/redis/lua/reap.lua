@@ -1,0 +1,17 @@
+-- Take running tasks whose lease is over from their workers; with grace give them a new lease.
+local grace, most = argument() == '1', tonumber(argument())
+local longest, timers = number_text(now + LEASE_SECONDS), {}
+for _, queue in ipairs(known_queues()) do timers[#timers + 1] = key('running', queue) end
+
+local function set_leases(at, from, to)
+  for _, id in ipairs(call('ZRANGEBYSCORE', at, from, to)) do call('ZADD', at, longest, id) end
+end
+
+for _, at in ipairs(timers) do
+  set_leases(at, '(' .. longest, '+inf')  -- of a clock that jumped back
+  if grace then set_leases(at, '-inf', number_text(now)) end
+end
+if grace then return {} end
+local ids = due(timers, number_text(now), most)
+for _, id in ipairs(ids) do lose(load(id), lifecycle.lost) end
+return show_all(ids)

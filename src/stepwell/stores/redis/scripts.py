@@ -1,0 +1,98 @@
+"""The scripts of the Redis store: which files make up each, and the tables that Python and Lua share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import resources
+
+from stepwell.lifecycle import COUNTERS, CRASH_DELAY, MAX_CRASHES, TASK_MOVES
+from stepwell.redis_client import Script
+from stepwell.stores.redis.forms import FIELDS, NUMBERS
+from stepwell.task import FORMAT, Status
+
+INLINE_STEPS = 4
+INLINE_BYTES = 2000
+"""Tasks with no more and no longer step records keep them in their own list, which saves the weight of a hash."""
+
+STEPS_WITHOUT_INDEX = 100
+"""Tasks with more step records have an index for their pages."""
+
+PACE_MINUTES = 5
+PACE_SECONDS = 600
+"""Endings are counted by the minute; how many whole minutes are told of, and how long the numbers are kept."""
+
+_READERS = ("base", "lifecycle", "tasks")
+_STEPS = (*_READERS, "records")
+_WRITERS = (*_STEPS, "commit")
+_CLAIMERS = (*_STEPS, "claims")
+_PARTS: Mapping[str, tuple[str, ...]] = {
+    "create": _WRITERS,
+    "claim": _CLAIMERS,
+    "take": _CLAIMERS,
+    "write": _WRITERS,
+    "end_claim": _WRITERS,
+    "retry": _STEPS,
+    "steps": _STEPS,
+    "spend": ("base",),
+    "note": ("base",),
+    "pace": ("base",),
+    "due_in": ("base",),
+}
+"""What stands before an operation; `_READERS` where nothing else is said."""
+
+SILENT = (resources.files(__package__) / "lua" / "silent.lua").read_text()
+"""The bell of a store that rings for nobody."""
+
+
+class Scripts:
+    """The scripts of one store, by the name of their operation; each is put together when it is first asked for."""
+
+    def __init__(self, namespace: str, lease_seconds: float, bell: str) -> None:
+        self._before = "\n".join(_shared(namespace, lease_seconds))
+        self._bell = bell
+        self.script = cache(self._script)
+
+    def _script(self, operation: str) -> Script:
+        parts = [_source(part) for part in _PARTS.get(operation, _READERS)]
+        return Script("\n".join([self._bell, self._before, *parts, _source(operation)]))
+
+
+def _shared(namespace: str, lease_seconds: float) -> Iterable[str]:
+    constants: Mapping[str, object] = {
+        "NAMESPACE": f"{namespace}:",
+        "LEASE_SECONDS": lease_seconds,
+        "FORMAT": FORMAT,
+        "FIELDS": FIELDS,
+        "NUMBERS": NUMBERS,
+        "STATUSES": tuple(Status),
+        "TASK_MOVES": {status: dict.fromkeys(sorted(moves), True) for status, moves in TASK_MOVES.items()},
+        "MAX_CRASHES": MAX_CRASHES,
+        "CRASH_DELAY": CRASH_DELAY,
+        "COUNTERS": COUNTERS,
+        "INLINE_STEPS": INLINE_STEPS,
+        "INLINE_BYTES": INLINE_BYTES,
+        "STEPS_WITHOUT_INDEX": STEPS_WITHOUT_INDEX,
+        "PACE_SECONDS": PACE_SECONDS,
+    }
+    return (f"local {name} = {_literal(value)}" for name, value in constants.items())
+
+
+def _literal(value: object) -> str:
+    """A value as Lua writes it."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"[{_literal(key)}] = {_literal(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, tuple):
+        return "{" + ", ".join(map(_literal, value)) + "}"
+    if isinstance(value, str):
+        return '"' + "".join(map(_letter, value.encode())) + '"'
+    return str(value).lower()
+
+
+def _letter(byte: int) -> str:
+    return chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\{byte:03}"
+
+
+@cache
+def _source(name: str) -> str:
+    return (resources.files(__package__) / "lua" / f"{name}.lua").read_text()

@@ -1,0 +1,257 @@
+"""The task store in Redis: every call is one script, and one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import Any
+
+from stepwell import lifecycle
+from stepwell.errors import ClaimLost, Conflict, NotFound
+from stepwell.ports import Claim, Commit, Lease, Purged, Receipt, TaskFilter
+from stepwell.redis_client import RedisClient
+from stepwell.stores import records, submission
+from stepwell.stores.redis import arguments, forms
+from stepwell.stores.redis.ledger import RedisLedger
+from stepwell.stores.redis.scripts import SILENT
+from stepwell.task import Error, Event, NewTask, Page, Status, StepRecord, Task
+
+BATCH = "1000"
+"""How many tasks one call of `reap`, `wake` or `queued` answers at most."""
+
+_DEFINITIONS = 1000
+"""So many definitions are remembered."""
+
+_FIRST_EVENT = 3
+"""Before its events the list of a task holds its request, its state, and its step records if they are few."""
+
+
+class RedisStore(RedisLedger):
+    """`TaskStore` in Redis 6.2 or newer.
+
+    All keys begin with `namespace` and a colon. `bell` is Lua that rings for workers within the same scripts.
+    `clock` stands in for the server's time. A lease lasts `lease_seconds`. The client is closed with the store.
+
+    A commit whose step records are all stored as they are is a repeat: neither their events nor those that it
+    brings are told again. One without step records tells its events each time.
+    """
+
+    def __init__(
+        self,
+        client: RedisClient,
+        namespace: str = "stepwell",
+        *,
+        lease_seconds: float = 10.0,
+        bell: str = SILENT,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        super().__init__(client, namespace, lease_seconds, bell, clock)
+        self._definitions: dict[str, str] = {}
+
+    def create(self, new: NewTask, max_queued: int | None = None) -> tuple[Task, bool]:
+        """See `TaskStore.create`."""
+        return self.create_many([new], max_queued)[0]
+
+    def create_many(self, new: Sequence[NewTask], max_queued: int | None = None) -> list[tuple[Task, bool]]:
+        """See `TaskStore.create_many`."""
+        if not new:
+            return []
+        asked = [records.own(one) for one in new]
+        room = "" if max_queued is None else str(max_queued)
+        answer = self._run("create", room, *arguments.requests(asked))
+        if answer[0] == b"taken":
+            lifecycle.same_request(forms.read_task(answer[2]), asked[int(answer[1])])
+        if answer[0] == b"full":
+            queue, count, waiting = answer[1].decode(), int(answer[2]), int(answer[3])
+            submission.check_room({queue: count}, {queue: waiting}, max_queued)
+        return [(forms.read_task(task), is_new == b"1") for task, is_new in answer[1]]
+
+    def claim(self, task_id: str, token: str, worker: str) -> Claim | None:
+        """See `TaskStore.claim`."""
+        return self._claim(token, self._run("claim", task_id, token, worker))
+
+    def take(self, token: str, worker: str, queues: Sequence[str]) -> Claim | None:
+        """Claim the next task of these queues that the bell names; a repeat with the same token answers the same."""
+        return self._claim(token, self._run("take", token, worker, str(len(queues)), *queues))
+
+    def commit(self, task_id: str, token: str, commit: Commit) -> Receipt:
+        """See `TaskStore.commit`."""
+        _, now, cancelled = self._guarded(task_id, "write", task_id, token, *arguments.commit(commit))
+        return Receipt(float(now), cancelled == b"1")
+
+    def finish(
+        self, task_id: str, token: str, commit: Commit, status: Status, outputs: str | None, error: Error | None
+    ) -> Task:
+        """See `TaskStore.finish`."""
+        ending = arguments.ending(status=status, outputs=outputs, error=error)
+        return self._end_claim("finish", task_id, token, ending, commit)
+
+    def suspend(self, task_id: str, token: str, commit: Commit, pause: float, error: Error | None) -> Task:
+        """See `TaskStore.suspend`."""
+        return self._end_claim("suspend", task_id, token, arguments.ending(pause=pause, error=error), commit)
+
+    def release(self, task_id: str, token: str, commit: Commit, pause: float = 0.0) -> Task:
+        """See `TaskStore.release`."""
+        return self._end_claim("release", task_id, token, arguments.ending(pause=pause), commit)
+
+    def renew(self, claims: Mapping[str, str]) -> dict[str, Lease]:
+        """See `TaskStore.renew`."""
+        if not claims:
+            return {}
+        words = [word for claim in claims.items() for word in claim]
+        answers = self._run("renew", str(len(words)), *words)
+        return {
+            task_id: Lease(held=answer != b"lost", cancelled=answer == b"cancelled")
+            for task_id, answer in zip(claims, answers, strict=True)
+        }
+
+    def reap(self, grace: bool = False) -> list[Task]:
+        """See `TaskStore.reap`."""
+        return _tasks(self._run("reap", str(int(grace)), BATCH))
+
+    def lose(self, worker: str, crashed: bool = True) -> list[Task]:
+        """See `TaskStore.lose`."""
+        return _tasks(self._run("lose", worker, str(int(crashed))))
+
+    def wake(self) -> list[Task]:
+        """See `TaskStore.wake`."""
+        return _tasks(self._run("wake", BATCH))
+
+    def due_in(self) -> float | None:
+        """See `TaskStore.due_in`."""
+        answer = self._run("due_in")
+        return None if answer is None else float(answer)
+
+    def queued(self, older_than: float) -> list[Task]:
+        """See `TaskStore.queued`."""
+        return _tasks(self._run("queued", str(older_than), BATCH))
+
+    def cancel(self, task_id: str, force: bool = False) -> Task:
+        """See `TaskStore.cancel`."""
+        return forms.read_task(self._guarded(task_id, "cancel", task_id, str(int(force)))[1])
+
+    def retry(self, task_id: str, reset: Iterable[str], attempt: int) -> Task:
+        """See `TaskStore.retry`. Records are reset here: a script that reads them would not be sure to end soon."""
+        paths = set(reset)
+        while True:
+            words = self._resets(task_id, paths) if paths else []
+            answer = self._guarded(task_id, "retry", task_id, str(attempt), str(len(words)), *words)
+            if answer[0] == b"retried":
+                records.same_attempt(forms.read_task(answer[1]), attempt)
+            if answer[0] == b"ok":
+                return forms.read_task(answer[1])
+
+    def discard(self, task_id: str) -> Task:
+        """See `TaskStore.discard`."""
+        return forms.read_task(self._guarded(task_id, "discard", task_id)[1])
+
+    def get(self, task_id: str) -> Task:
+        """See `TaskStore.get`."""
+        found = self._client.do("LRANGE", self._key("task", task_id), "0", "1")
+        if not found:
+            raise NotFound("task", task_id)
+        return forms.read_task([task_id.encode(), *found])
+
+    def list(self, only: TaskFilter, limit: int = 50, cursor: str | None = None) -> Page[Task]:
+        """See `TaskStore.list`."""
+        before = "" if cursor is None else records.decode_cursor(cursor, 1)[0]
+        found: list[Task] = []
+        while True:
+            words = arguments.filter_words(only, before, limit + 1 - len(found), self._namespace)
+            last, tasks = self._run("list", *words)
+            found += _tasks(tasks)
+            if len(found) > limit:
+                return Page(found[:limit], records.encode_cursor(found[limit - 1].task_id))
+            if not last:
+                return Page(found)
+            before = last.decode()
+
+    def steps(self, task_id: str, limit: int | None = None, cursor: str | None = None) -> Page[StepRecord]:
+        """See `TaskStore.steps`."""
+        position, path = ("", "") if cursor is None else records.decode_cursor(cursor, 2)
+        after = "" if cursor is None else f"{position}\0{path}"
+        wanted = "" if limit is None else str(limit + 1)
+        found = forms.read_steps(self._guarded(task_id, "steps", task_id, after, wanted)[1])
+        rest = [record for record in found if cursor is None or (record.position, record.path) > (position, path)]
+        if limit is None or len(rest) <= limit:
+            return Page(rest)
+        return Page(rest[:limit], records.encode_cursor(rest[limit - 1].position, rest[limit - 1].path))
+
+    def events(self, task_id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        """See `TaskStore.events`."""
+        first = _FIRST_EVENT + max(0, after)
+        found = self._client.do("LRANGE", self._key("task", task_id), str(first), str(first + limit - 1))
+        if not found:
+            self.get(task_id)
+        return [forms.read_event(task_id, after + number, text) for number, text in enumerate(found, 1)]
+
+    def value(self, task_id: str, key: str) -> str:
+        """See `TaskStore.value`."""
+        found = self._client.do("HGET", self._key("values", task_id), key)
+        if found is None:
+            self.get(task_id)
+            raise NotFound("value", key)
+        return str(found.decode())
+
+    def definition(self, definition: str) -> str:
+        """See `TaskStore.definition`."""
+        found = self._client.do("HGET", self._key("definitions"), definition)
+        if found is None:
+            raise NotFound("definition", definition)
+        return str(found.decode())
+
+    def purge(self, older_than: float, limit: int = 1000) -> Purged:
+        """See `TaskStore.purge`."""
+        tasks, files = self._run("purge", str(older_than), str(limit))
+        return Purged(tasks, sorted(sha256.decode() for sha256 in files))
+
+    def unused(self, sha256s: Iterable[str]) -> Sequence[str]:
+        """See `TaskStore.unused`."""
+        wanted = list(sha256s)
+        if not wanted:
+            return []
+        uses = self._client.do("HMGET", self._key("files"), *wanted)
+        return [sha256 for sha256, count in zip(wanted, uses, strict=True) if count is None]
+
+    def _end_claim(self, how: str, task_id: str, token: str, ending: Sequence[str], commit: Commit) -> Task:
+        words = [how, task_id, token, *ending, *arguments.commit(commit)]
+        return forms.read_task(self._guarded(task_id, "end_claim", *words)[1])
+
+    def _guarded(self, task_id: str, operation: str, *args: str) -> Any:
+        answer = self._run(operation, *args)
+        if answer[0] == b"missing":
+            raise NotFound("task", task_id)
+        if answer[0] == b"lost":
+            raise ClaimLost(f"another worker holds task {task_id} now, or none")
+        if answer[0] == b"conflict":
+            raise Conflict(answer[1].decode(), status=answer[2].decode())
+        return answer
+
+    def _claim(self, token: str, answer: Any) -> Claim | None:
+        if answer[0] == b"none":
+            return None
+        _, reply, claimed_at, steps = answer
+        task = forms.read_task(reply)
+        return Claim(task, token, self._known(task.definition), forms.read_steps(steps), float(claimed_at))
+
+    def _known(self, definition: str) -> str:
+        """A definition; what a hash stands for never changes, so that each is fetched once."""
+        text = self._definitions.get(definition)
+        if text is None:
+            text = self.definition(definition)
+            if len(self._definitions) >= _DEFINITIONS:
+                self._definitions.clear()
+            self._definitions[definition] = text
+        return text
+
+    def _resets(self, task_id: str, paths: Set[str]) -> Sequence[str]:
+        """Path, record as it is, and record as it is to be, of each of these paths that has one."""
+        found = [word.decode() for word in self._guarded(task_id, "steps", task_id, "", "")[1]]
+        words: list[str] = []
+        for path, text in zip(found[::2], found[1::2], strict=True):
+            if path in paths:
+                words += (path, text, forms.write_step(lifecycle.reset(forms.read_step(path, text))))
+        return words
+
+
+def _tasks(replies: Sequence[Sequence[bytes]]) -> list[Task]:
+    return [forms.read_task(reply) for reply in replies]
