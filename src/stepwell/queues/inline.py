@@ -6,13 +6,15 @@ import heapq
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from stepwell.errors import QueueFull
+from stepwell.ports import WorkerView
 from stepwell.task import Task
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ class Bell:
 
     def __init__(self, task: Task, number: int) -> None:
         self.task_id, self.order = task.task_id, (-task.priority, task.created_at, number)
+        self.line = (task.queue, task.priority)
         self.over: Future[Task | None] = Future()
         self.over.set_running_or_notify_cancel()  # from now on nobody who waits for it can cancel it for all others
 
@@ -87,6 +90,23 @@ class InlineQueue:
             forgotten = self._again.pop(task_id, None) or self._unqueue(task_id)
         if forgotten is not None:
             forgotten.over.set_result(None)
+
+    def lengths(self) -> Mapping[tuple[str, int], int]:
+        """How many tasks wait for each queue and priority."""
+        with self._changed:
+            return Counter(bell.line for bell in (*(bell for _, bell in self._waiting), *self._again.values()))
+
+    def ring_again(self, tasks: Sequence[Task]) -> int:
+        """Ring for those of these tasks that are not here; answers for how many."""
+        with self._changed:
+            lost = [task for task in tasks if task.task_id not in self._bells]
+            for task in lost:
+                self._take(task)
+        return len(lost)
+
+    def workers(self) -> Sequence[WorkerView]:
+        """None: the threads of this process are no workers."""
+        return ()
 
     def ended(self, task_id: str) -> Future[Task | None] | None:
         """Done when this pool is through with a task that waits or runs here; None for any other task."""

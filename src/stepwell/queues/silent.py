@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from stepwell.ports import WorkerView
 from stepwell.task import Task
 
 
@@ -22,6 +23,18 @@ class SilentQueue:
 
     def remove(self, task_id: str) -> None:
         """Nothing waits here."""
+
+    def lengths(self) -> Mapping[tuple[str, int], int]:
+        """Nothing waits here."""
+        return {}
+
+    def ring_again(self, tasks: Sequence[Task]) -> int:  # noqa: ARG002 - nobody is rung for
+        """The caller runs it."""
+        return 0
+
+    def workers(self) -> Sequence[WorkerView]:
+        """There are none."""
+        return ()
 
     def ahead(self, task: Task) -> int:  # noqa: ARG002 - no task stands in a line here
         """Nothing waits here."""
