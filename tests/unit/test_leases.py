@@ -13,6 +13,9 @@ from stepwell.ports import Lease
 from stepwell.stores.memory import MemoryStore
 from stepwell.task import NewTask
 
+SINCE = 0.0
+"""When a claim was asked for, where that does not matter."""
+
 
 class Counted(MemoryStore):
     """A store that counts renewals, and may be away."""
@@ -64,7 +67,7 @@ def test_all_claims_are_renewed_in_one_call(store: Counted, leases: Leases) -> N
     runs = {name: Told() for name in ("a", "b", "c")}
     for name, run in runs.items():
         claimed(store, name)
-        leases.hold(name, "t", run)
+        leases.hold(name, "t", SINCE, run)
     for _ in range(4):
         store.time += 6
         leases.renew()
@@ -76,7 +79,7 @@ def test_all_claims_are_renewed_in_one_call(store: Counted, leases: Leases) -> N
 def test_a_claim_that_another_took_is_told(store: Counted, leases: Leases) -> None:
     run = Told()
     claimed(store, "a")
-    leases.hold("a", "t", run)
+    leases.hold("a", "t", SINCE, run)
     store.time += 11
     store.reap()
     assert store.claim("a", "other", "them") is not None
@@ -87,7 +90,7 @@ def test_a_claim_that_another_took_is_told(store: Counted, leases: Leases) -> No
 def test_a_requested_cancel_is_told(store: Counted, leases: Leases) -> None:
     run = Told()
     claimed(store, "a")
-    leases.hold("a", "t", run)
+    leases.hold("a", "t", SINCE, run)
     store.cancel("a", force=True)
     leases.renew()
     assert run.words == ["cancel"]
@@ -96,7 +99,7 @@ def test_a_requested_cancel_is_told(store: Counted, leases: Leases) -> None:
 def test_a_store_that_is_away_costs_no_claim(store: Counted, leases: Leases) -> None:
     run = Told()
     claimed(store, "a")
-    leases.hold("a", "t", run)
+    leases.hold("a", "t", SINCE, run)
     store.away = True
     leases.renew()
     store.away = False
@@ -105,8 +108,8 @@ def test_a_store_that_is_away_costs_no_claim(store: Counted, leases: Leases) -> 
 
 
 def test_an_old_claims_end_drops_no_newer_one(store: Counted, leases: Leases) -> None:
-    leases.hold("a", "old", Told())
-    leases.hold("a", "new", Told())
+    leases.hold("a", "old", SINCE, Told())
+    leases.hold("a", "new", SINCE, Told())
     leases.drop("a", "old")
     leases.renew()
     assert store.calls == [1]

@@ -7,14 +7,15 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stepwell.engine.context import StepContext
 from stepwell.engine.threads import forget_raised, is_debugged, raise_in, shared_loop
 from stepwell.engine.watchdog import Alarm, Watchdog
-from stepwell.errors import Fail, Interrupted, Stop, TaskCancelled, TimeLimitReached
+from stepwell.errors import Fail, Interrupted, NotFound, Stop, TaskCancelled, TimeLimitReached
+from stepwell.logs import bound
 from stepwell.registry import Action
 from stepwell.task import Error
 from stepwell.values import decode
@@ -56,7 +57,10 @@ class TimeLimit:
 
 
 class Attempt:
-    """One call of an action. `done` is called once, from any thread, when it has ended or was abandoned."""
+    """One call of an action. `done` is called once, from any thread, when it has ended or was abandoned.
+
+    `known` is false once it turned out that this process cannot find the action.
+    """
 
     def __init__(
         self,
@@ -69,7 +73,7 @@ class Attempt:
     ) -> None:
         self.context, self.limit, self.interactive = context, limit, interactive
         self.outcome = Outcome()
-        self.abandoned = False
+        self.abandoned, self.known = False, True
         self._resolve, self._inputs, self._done = resolve, inputs, done
         self._lock = threading.Lock()
         self._ended = False
@@ -80,6 +84,11 @@ class Attempt:
         self._alarm: Alarm | None = None
 
     @property
+    def ended(self) -> bool:
+        """Whether it has ended, or was abandoned."""
+        return self._ended
+
+    @property
     def is_async(self) -> bool:
         """Whether it runs on the shared loop; known once it is prepared."""
         return self._action.is_async
@@ -87,14 +96,14 @@ class Attempt:
     def prepare(self) -> bool:
         """Find the action, which may import a module; if there is none the attempt has ended, and this is False."""
         with self._failures_become_values(), self._user_code():
-            self._action = self._resolve()
+            self._action = self._resolved()
             return True
         self._end()
         return False
 
     def call(self) -> None:
         """Run a synchronous action in this thread, to its end."""
-        with self._failures_become_values(), self._user_code():
+        with self._bound(), self._failures_become_values(), self._user_code():
             self._keep(self._action.function(**self._arguments()))
         self._end()
 
@@ -123,7 +132,7 @@ class Attempt:
 
     async def _call_async(self) -> None:
         """As `call`; whatever touches files is kept off the loop, which all async actions share."""
-        with self._failures_become_values():
+        with self._bound(), self._failures_become_values():
             try:
                 self._raise_interrupt()
                 arguments = await self._off_loop(self._arguments)
@@ -140,6 +149,13 @@ class Attempt:
     async def _off_loop(self, function: Callable[[], Any]) -> Any:
         return await asyncio.to_thread(function) if self.context.touches_files else function()
 
+    def _resolved(self) -> Action:
+        try:
+            return self._resolve()
+        except (NotFound, Fail):
+            self.known = False
+            raise
+
     def _arguments(self) -> dict[str, Any]:
         arguments = self._action.bind(decode(self._inputs))
         self.context.restore_files()
@@ -148,6 +164,10 @@ class Attempt:
     def _keep(self, value: object) -> None:
         self.outcome.output = self.context.encode(value, "the output")
         self.outcome.files = self.context.collect_files()
+
+    def _bound(self) -> AbstractContextManager[None]:
+        """Inside, log lines name the step, also those of libraries that the action uses."""
+        return bound(task_id=self.context.task_id, step=self.context.path)
 
     @contextmanager
     def _failures_become_values(self) -> Iterator[None]:

@@ -49,7 +49,7 @@ class Attempts:
     def _retry_pause(self, node: Node, scope: Scope, record: StepRecord, error: Error) -> float | None:
         """Seconds until a failed step may be tried again; None if it may not."""
         plan = node.retry
-        if plan is None or not error.retryable or scope.halt:
+        if plan is None or not error.retryable or scope.halt not in (None, DRAINED):
             return None
         with failing_step(node, record.path, "retry"):
             names = self._run.names.of(node, scope, record, f"retry {record.tries}", error=error.as_json())
@@ -117,6 +117,7 @@ class Attempts:
         left = max(0.0, (failed_at or self._run.now()) + pause - self._run.now())
         if scope.deadline is not None and self._run.elapsed() + left >= scope.deadline:
             raise StepFailed(error)
+        self._run.go_on(scope, record)
         await self._run.sleep(left, scope)
         self._run.go_on(scope, record)
 

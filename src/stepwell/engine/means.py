@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stepwell.engine.clock import Clock
+from stepwell.engine.leases import Claims
 from stepwell.engine.names import MakeNames
 from stepwell.engine.threads import Threads
 from stepwell.engine.watchdog import Watchdog
@@ -16,7 +17,12 @@ from stepwell.registry import Action
 
 @dataclass(frozen=True)
 class Means:
-    """The parts that an engine works with; `worker` is its name in records."""
+    """The parts that an engine works with; `worker` is its name in records.
+
+    `claims` keeps the leases, by default a thread of this process. `hands_back`: other workers may know an action, a
+    definition or a format that this one does not, so such a task is handed back to them. `on_abandoned` is called
+    when code that did not yield to its limit was given up: it goes on beside all that comes after.
+    """
 
     store: TaskStore
     files: FileStore
@@ -28,3 +34,6 @@ class Means:
     clock: Clock
     lease_seconds: float
     interactive: bool = False
+    claims: Claims | None = None
+    hands_back: bool = False
+    on_abandoned: Callable[[], None] = lambda: None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
@@ -20,6 +21,8 @@ from stepwell.engine.context import StepContext
 from stepwell.engine.ending import Ending, main
 from stepwell.engine.fibers import Fibers, Promise
 from stepwell.engine.journal import Journal
+from stepwell.engine.leases import Claims
+from stepwell.engine.limits import Limits
 from stepwell.engine.means import Means
 from stepwell.engine.outcomes import Halted, StepFailed
 from stepwell.engine.pauses import Pauses, Slots
@@ -36,6 +39,13 @@ from stepwell.values import MAX_SIZE
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+
+UNKNOWN_PAUSE = 5.0
+"""Seconds for which a task that needs what this process does not know is left to others."""
+
+UNKNOWN_FOR = 600.0
+"""Seconds after which a step whose action nobody seems to know fails."""
 
 
 @dataclass
@@ -59,18 +69,22 @@ class Run:
     call, starts what was announced, and waits for the next message.
     """
 
-    def __init__(self, means: Means, claim: Claim, plan: Plan, done: Callable[[Task | None], None]) -> None:
+    def __init__(
+        self, means: Means, claims: Claims, claim: Claim, plan: Plan, done: Callable[[Task | None], None]
+    ) -> None:
         self.means, self.claim, self.plan = means, claim, plan
         self.records = Records(claim.steps)
         self.names = means.names(claim, self.records.by_path, self.now, self._fetch)
         self.root = Scope(plan.steps, "", "0", deadline=means.clock.elapsed() + claim.task.timeout - claim.task.ran_for)
         self.undoing = False
-        self._done = done
+        self._claims, self._done = claims, done
         self._fibers, self._steps = Fibers(), Steps(self)
         self._inbox: SimpleQueue[Message] = SimpleQueue()
         self._slots, self._pauses = Slots(plan.workflow.max_parallel), Pauses(self.elapsed)
         self._announced: deque[Flight] = deque()
         self._flying: dict[Attempt, Flight] = {}
+        self._limits = Limits(partial(claims.doing, self.task_id, claim.token))
+        self._pause = 0.0
         self._baton = threading.Lock()
         self._here: Attempt | None = None
         self._hurry = False
@@ -106,6 +120,8 @@ class Run:
             if self._main.done:
                 return self._end(self._main.result())
             self._commit()
+            if self._announced:
+                self._stored(lambda: self._claims.confirm(self.task_id, self.claim.token))
             here = self._start()
             if here is not None:
                 with self._holding(here):
@@ -162,15 +178,20 @@ class Run:
         while self._announced:
             flight = self._announced.popleft()
             self._flying[flight.attempt] = flight
+            self._watch(flight.attempt)
             if self._begin(flight.attempt, alone):
                 here = flight.attempt
             if self._hurry or flight.scope.halt == CANCELLED:
                 flight.attempt.interrupt(TaskCancelled, self.means.watchdog)
         return here
 
+    def _watch(self, attempt: Attempt) -> None:
+        attempt.watch(self.means.watchdog)
+        limit = math.inf if attempt.limit is None else attempt.limit.seconds
+        self._limits.add(attempt, self.elapsed() + limit)
+
     def _begin(self, attempt: Attempt, alone: bool) -> bool:
         """Start an attempt; True if this thread is to call it."""
-        attempt.watch(self.means.watchdog)
         with self._holding(attempt):
             ready = attempt.prepare()
         if ready and attempt.is_async:
@@ -208,7 +229,7 @@ class Run:
     def _end(self, ending: Ending) -> Task:
         store, task_id, token, commit = self.means.store, self.task_id, self.claim.token, self._taken()
         if ending.status is Status.QUEUED:
-            return self._stored(lambda: store.release(task_id, token, commit))
+            return self._stored(lambda: store.release(task_id, token, commit, self._pause))
         if ending.status is Status.WAITING:
             return self._stored(lambda: store.suspend(task_id, token, commit, ending.pause, ending.error))
         return self._stored(lambda: store.finish(task_id, token, commit, ending.status, ending.outputs, ending.error))
@@ -328,13 +349,28 @@ class Run:
 
     def _ended(self, attempt: Attempt) -> None:
         """Called by the thread in which an attempt ended, or was given up."""
-        self._inbox.put(lambda: self._flying.pop(attempt).promise.keep(attempt.outcome))
+        self._limits.look()
+        self._inbox.put(lambda: self._landed(attempt))
         with self._baton:
             stuck = attempt.abandoned and attempt is self._here
             if stuck:
                 self._here = None
         if stuck:
             self.means.threads.run(self.drive)
+        if attempt.abandoned:
+            self.means.on_abandoned()
+
+    def _landed(self, attempt: Attempt) -> None:
+        flight = self._flying.pop(attempt)
+        if not attempt.known and self._may_be_known_elsewhere(flight.before):
+            log.warning("task %s is handed back: %s", self.task_id, attempt.outcome.error)
+            self._pause, attempt.outcome.interrupted = UNKNOWN_PAUSE, True
+            self._halt_all(DRAINED)
+        flight.promise.keep(attempt.outcome)
+
+    def _may_be_known_elsewhere(self, before: StepRecord) -> bool:
+        waited = self.now() - (before.started_at or self.now())
+        return self.means.hands_back and waited < UNKNOWN_FOR
 
     def _halt_all(self, reason: str) -> None:
         if reason == DRAINED:

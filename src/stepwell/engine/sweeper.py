@@ -6,13 +6,15 @@ import logging
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from stepwell.engine.expiry import Expiry
 from stepwell.engine.workfolder import remove_abandoned
 from stepwell.errors import Unavailable
-from stepwell.ports import FileStore, TaskStore
-from stepwell.task import Status, Task
+from stepwell.lifecycle import QUEUED_BY_PRIORITY
+from stepwell.ports import FileStore, Queue, TaskStore
+from stepwell.task import Status
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +27,11 @@ LONGEST = 0.8
 PURGE_EVERY = 600.0
 """Seconds between two looks for tasks and files whose time to be kept is over."""
 
-FORGOTTEN = 15.0
-"""Seconds after which a task that is still queued is rung for again."""
+RECONCILE_EVERY = 4.0
+"""Seconds between two looks for tasks that are queued, but whose bell was lost."""
+
+FORGOTTEN = 4.0
+"""Seconds that a task must have been queued for until its bell counts as lost."""
 
 
 class Sweeper:
@@ -36,13 +41,13 @@ class Sweeper:
         self,
         store: TaskStore,
         files: FileStore,
-        ring: Callable[[Task], None],
+        queue: Queue,
         *,
         lease_seconds: float,
         result_ttl: float,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store, self._ring, self._lease, self._elapsed = store, ring, lease_seconds, elapsed
+        self._store, self._queue, self._lease, self._elapsed = store, queue, lease_seconds, elapsed
         self._stop = threading.Event()
         self._expiry = Expiry(store, files, result_ttl, self._stop.is_set)
         self._threads = [
@@ -50,10 +55,10 @@ class Sweeper:
             threading.Thread(target=self._expire, name="stepwell-expiry", daemon=True),
         ]
         self._last = elapsed()
-        self._first = True
+        self._reconciled: float | None = None
 
     def start(self) -> None:
-        """Begin; the first round rings for every task that is queued."""
+        """Begin; the first round looks for lost bells too."""
         for thread in self._threads:
             thread.start()
 
@@ -74,11 +79,26 @@ class Sweeper:
             )
         found = [*lost, *store.wake()]
         self._last = self._elapsed()  # only now: while the store was away nobody could renew a lease either
-        found += store.queued(older_than=0.0 if self._first else FORGOTTEN)
-        self._first = False
         for task in found:
             if task.status is Status.QUEUED:
-                self._ring(task)
+                self._queue.ring(task)
+        if self._reconciled is None or self._elapsed() - self._reconciled >= RECONCILE_EVERY:
+            self.reconcile(0.0 if self._reconciled is None else FORGOTTEN)
+            self._reconciled = self._elapsed()
+
+    def reconcile(self, older_than: float) -> None:
+        """Ring again where fewer bells wait than tasks are queued, for tasks that have been queued for so long."""
+        bells: Counter[tuple[str, int]] = Counter(dict(self._queue.lengths()))
+        counts = self._store.counts()
+        queued = {
+            (queue, priority): numbers.get(name, 0)
+            for queue, numbers in counts.items()
+            for priority, name in enumerate(QUEUED_BY_PRIORITY)
+        }
+        if all(bells[line] >= number for line, number in queued.items()):
+            return
+        if rung := self._queue.ring_again(self._store.queued(older_than)):
+            log.info("%d tasks were queued, but nobody had been rung for", rung)
 
     def _rounds(self) -> None:
         pause = 0.0

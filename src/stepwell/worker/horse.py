@@ -1,0 +1,230 @@
+"""A work-horse: takes tasks one after the other and runs them, for thousands of tasks, until it is to end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from stepwell.engine.engine import Engine
+from stepwell.errors import Unavailable
+from stepwell.ports import Claim, Feed
+from stepwell.task import Task
+from stepwell.worker import board
+from stepwell.worker.forking import leave
+from stepwell.worker.lanes import Lanes
+from stepwell.worker.pipes import Rein
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+BEAT = 1.0
+"""Seconds between two signs of life."""
+
+WAIT = 1.0
+"""Seconds for which it waits for a task before it looks whether it is to end."""
+
+LAST_STEPS = 5.0
+"""Seconds that other steps of this process have to end after one did not yield to its time limit."""
+
+LAST_WRITES = 2.0
+"""Seconds for what is to be written after the last run has ended."""
+
+GROWTH = 512 * 1024**2
+"""Bytes that it may grow by before it is replaced by a fresh one."""
+
+MEASURE_EVERY = 20
+"""Tasks between two looks at its size."""
+
+
+@dataclass(frozen=True)
+class Harness:
+    """What a work-horse works with, made after the fork."""
+
+    engine: Engine
+    feed: Feed
+    lanes: Lanes
+
+
+class WorkHorse:
+    """Runs tasks on as many threads as it has lanes; the only lane of one is the main thread.
+
+    `harness` makes its connections; it is given this horse's `abandoned`. `shutdown_timeout` is how long running
+    steps have when it is told to drain.
+    """
+
+    def __init__(self, name: str, place: board.Place, rein: Rein, max_tasks: int, shutdown_timeout: float) -> None:
+        self.name, self._place, self._rein = name, place, rein
+        self._left, self._shutdown_timeout = max_tasks, shutdown_timeout
+        self._stopping, self._leaving = threading.Event(), threading.Event()
+        self._changed = threading.Condition()
+        self._busy = 0
+        self._code = 0
+        self._ready = False
+        self._harness: Harness | None = None
+        self._size = 0
+
+    def run(self, make: Callable[[Callable[[], None]], Harness]) -> int:
+        """Work until it is to end; answers the exit code."""
+        self._introduce()
+        threading.Thread(target=self._listen, name="stepwell-rein", daemon=True).start()
+        self._harness = harness = make(self.abandoned)
+        self._size = size()
+        for number, _ in enumerate(self._place.lanes[1:], 2):
+            threading.Thread(target=self._serve, args=(harness,), name=f"stepwell-lane-{number}", daemon=True).start()
+        self._serve(harness)
+        self._idle(None)
+        self._introduce(leaving=not self._code)
+        return self._code
+
+    def abandoned(self) -> None:
+        """A step did not yield to its time limit: it goes on, beside all that comes after, until this process ends."""
+        log.warning("work-horse %s ends, because a step did not yield to its time limit", self.name)
+        self._end_soon(LAST_STEPS)
+
+    # -- the lanes ---------------------------------------------------------------------------------------------------
+
+    def _serve(self, harness: Harness) -> None:
+        patience = Patience(self._stopping)
+        while not self._stopping.is_set():
+            token = secrets.token_hex(16)  # after a lost reply the same token finds what it claimed
+            with self._at_work():
+                taken = patience.until_it_answers(partial(self._take, harness.feed, token))
+                if taken and (claim := taken[0]):
+                    self._run(harness, claim, taken[1])
+                    continue
+            patience.until_it_answers(partial(harness.feed.wait, WAIT))
+
+    def _take(self, feed: Feed, token: str) -> tuple[Claim | None, float]:
+        """A claim, and when it was asked for."""
+        since = time.monotonic()
+        claim = feed.take(token, self.name)
+        if not self._ready:
+            self._introduce(ready=True)
+        return claim, since
+
+    def _run(self, harness: Harness, claim: Claim, since: float) -> None:
+        over: Future[Task | None] = Future()
+        try:
+            harness.engine.run_claimed(claim, over.set_result, since)
+        except Exception:  # a defect of ours: the others go on, and a fresh process takes the place of this one
+            log.exception("the run of task %s broke", claim.task.task_id)
+            self._code = 1
+            self._end_soon(self._shutdown_timeout)
+            return
+        self._tell_end(harness.feed, claim, over.result())
+        self._left -= 1
+        if self._left <= 0 or self._has_grown():
+            self._end_soon(self._shutdown_timeout)
+
+    def _tell_end(self, feed: Feed, claim: Claim, task: Task | None) -> None:
+        if task is None:
+            return
+        try:
+            feed.ended(task, claim.token)
+        except Unavailable as error:  # what rang for it shows it as running until that is reconciled
+            log.warning("the end of task %s was not told: %s", task.task_id, error)
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        with self._changed:
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._busy -= 1
+                self._changed.notify_all()
+
+    def _idle(self, timeout: float | None) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._busy, timeout)
+
+    def _has_grown(self) -> bool:
+        return self._left % MEASURE_EVERY == 0 and size() > self._size + GROWTH
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def _end_soon(self, patience: float) -> None:
+        """Take nothing more; what runs has so many seconds to end its steps and is handed back."""
+        self._stopping.set()
+        threading.Thread(target=self._end, args=(patience,), name="stepwell-end", daemon=True).start()
+
+    def _end(self, patience: float) -> None:
+        """End this process when nothing runs any more, even if its main thread is stuck."""
+        if self._harness is not None:
+            self._harness.engine.drain(patience)
+            self._idle(LAST_WRITES)
+        self._introduce(leaving=not self._code)
+        leave(self._code)
+
+    def _listen(self) -> None:
+        while True:
+            self._place.beat(time.monotonic())
+            words = self._rein.hear(BEAT)
+            if words is None:  # the parent is gone, and its children go with it
+                leave(1)
+            for word, token in words:
+                self._obey(word, token)
+
+    def _obey(self, word: str, token: str) -> None:
+        if word == "lose" and self._harness:
+            self._harness.lanes.lose(token)
+        elif word == "cancel" and self._harness:
+            self._harness.lanes.cancel(token)
+        elif word == "drain":
+            self._end_soon(self._shutdown_timeout)
+        elif word == "hurry":
+            self._end_soon(0.0)
+
+    def _introduce(self, ready: bool = False, leaving: bool = False) -> None:
+        self._ready = ready or leaving
+        self._place.introduce(board.Horse(self.name, os.getpid(), self._ready, leaving))
+
+
+class Patience:
+    """Repeats what a store or a queue did not answer, with pauses that grow, until it answers."""
+
+    SHORTEST, LONGEST = 0.05, 2.0
+    TELL_EVERY = 20
+
+    def __init__(self, stopping: threading.Event) -> None:
+        self._stopping = stopping
+
+    def until_it_answers(self, ask: Callable[[], T]) -> T | None:
+        """The answer; None if this process is to end before there is one."""
+        pause, failures = self.SHORTEST, 0
+        while True:
+            try:
+                answer = ask()
+            except Unavailable as error:
+                if failures % self.TELL_EVERY == 0:
+                    log.warning("no tasks can be taken now, it is tried again: %s", error)
+                failures += 1
+            else:
+                if failures:
+                    log.info("tasks can be taken again, after %d attempts", failures)
+                return answer
+            if self._stopping.wait(pause * random.uniform(0.5, 1.0)):
+                return None
+            pause = min(pause * 2, self.LONGEST)
+
+
+def size() -> int:
+    """Bytes of memory that this process holds; 0 where the system does not tell."""
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
