@@ -1,27 +1,36 @@
-"""Everything that a caller can ask: submit, cancel, retry, get, list, statistics."""
+"""Everything that a caller can ask about tasks: submit, cancel, retry, get, list."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_exponential
 
 from stepwell import variables
-from stepwell.errors import Fail, FieldProblem, InvalidInput, NotFound, Unavailable, did_you_mean
+from stepwell.errors import (
+    Fail,
+    FieldProblem,
+    InvalidInput,
+    NotDelivered,
+    NotFound,
+    QueueFull,
+    Unavailable,
+    did_you_mean,
+)
 from stepwell.ids import new_task_id
 from stepwell.lifecycle import to_reset
 from stepwell.loader import Catalog, Definition
 from stepwell.plan import Plan, compile_definition, downstream
-from stepwell.ports import Queue, Room, TaskFilter, TaskStore
+from stepwell.ports import Queue, TaskFilter, TaskStore
 from stepwell.secrets import Cipher
 from stepwell.task import Apart, Event, NewTask, Page, Status, StepRecord, Stored, Task
 from stepwell.values import decode, encode, seconds
 from stepwell.workflow import Variable, has_expression, priority_level
-
-ENDINGS = ("completed", "failed", "cancelled", "timeout")
 
 HIDDEN = "***"
 """What is shown in place of a secret."""
@@ -49,12 +58,14 @@ class Submission:
 
 @dataclass(frozen=True)
 class Defaults:
-    """What holds if neither the caller nor the workflow says otherwise."""
+    """What holds if neither the caller nor the workflow says otherwise: `max_retries` for tasks that go to workers, 0
+    for those that run in this process. `max_queued` bounds each queue of the workers."""
 
     timeout: float = 3600.0
     max_retries: int = 0
     priority_scale: int = 4
     queues: Sequence[str] = ()
+    max_queued: int | None = None
 
 
 class Service:
@@ -64,33 +75,37 @@ class Service:
         self,
         store: TaskStore,
         queue: Queue,
+        pool: Queue,
         catalog: Catalog,
         cipher: Cipher,
         defaults: Defaults,
         tell_run: Callable[[str], None] = lambda _: None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`tell_run` is called with the id of a task whose cancel was requested, in case it runs in this process."""
+        """`queue` is rung for tasks that anybody may run, `pool` for those that this process is to run. `tell_run` is
+        called with the id of a task whose cancel was requested, in case it runs in this process."""
         self.catalog = catalog
-        self._store, self._queue, self._cipher, self._defaults = store, queue, cipher, defaults
+        self._store, self._queue, self._pool = store, queue, pool
+        self._cipher, self._defaults = cipher, defaults
         self._tell_run, self._sleep = tell_run, sleep
 
     # -- to act ------------------------------------------------------------------------------------------------------
 
-    def submit(self, definition: Definition, submission: Submission) -> Task:
-        """Create a task and ring for it; with an idempotency key used before, the first task.
+    def submit(self, definition: Definition, submission: Submission, here: bool = False) -> Task:
+        """Create a task and ring for it (`here`: for this process); with an idempotency key used before, the first
+        task.
 
         Raises `InvalidInput` for what does not fit, `QueueFull`, `Conflict` for a key of another request, and
         `Unavailable` with the task's id where nothing tells whether it was created.
         """
-        return self._create_all([self._new_task(definition, submission)])[0]
+        return self._create([self._new_task(definition, submission, here)], here)[0]
 
-    def submit_many(self, definition: Definition, submissions: Sequence[Submission]) -> list[Task]:
-        """Create many tasks of one workflow: all are checked, and room for all is reserved, before any is made.
+    def submit_many(self, definition: Definition, submissions: Sequence[Submission], here: bool = False) -> list[Task]:
+        """Create many tasks of one workflow: all of them, or none if one does not fit or there is no room for all.
 
         Raises `InvalidInput` with the problems of every submission, named like `items[3].variables.day`.
         """
-        return self._create_all(self._checked(definition, submissions))
+        return self._create(self._checked(definition, submissions, here), here)
 
     def cancel(self, task_id: str, force: bool = False) -> Task:
         """Cancel a task; one that runs only with `force`. Raises `Conflict` with its status."""
@@ -108,7 +123,7 @@ class Service:
         task = self._store.get(task_id)
         reset = self._to_reset(task, from_step)
         with self._queue.room() as room:
-            task = self._store.retry(task_id, reset)
+            task = self._store.retry(task_id, reset, task.attempt)
             room.ring(task)
         return task
 
@@ -159,65 +174,53 @@ class Service:
         """How many tasks start before this one."""
         return self._queue.ahead(task)
 
-    def stats(self) -> Mapping[str, Any]:
-        """Counts of all queues and of this process's pool, by the names of the API."""
-        counts, pool, known = self._store.counts(), self._queue.stats(), self._defaults.queues
-        totals = [sum(queue.get(f"{kind}_total", 0) for queue in counts.values()) for kind in ENDINGS]
-        success, failed, cancelled, timeout = totals
-        return {
-            "enabled": False,  # no task goes to workers: the only queue so far is this process's pool
-            "queues": {name: _queue_stats(counts.get(name, {})) for name in {**dict.fromkeys(known), **counts}},
-            "total_processed": success + failed + cancelled,
-            "total_success": success,
-            "total_failed": failed,
-            "total_timeout": timeout,
-            **pool,
-        }
-
     def ping(self) -> None:
         """Raises `Unavailable` if the store does not answer."""
         self._store.ping()
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _create_all(self, new: Sequence[NewTask]) -> list[Task]:
-        with self._queue.room(len(new)) as room:
-            return [self._create(task, room) for task in new]
+    def _create(self, new: Sequence[NewTask], here: bool) -> list[Task]:
+        queue = self._pool if here else self._queue
+        with queue.room(len(new)) as room:
+            tasks = self._created(new, here)
+            for asked, task in zip(new, tasks, strict=True):
+                if task.task_id == asked.task_id and task.status is Status.QUEUED:
+                    room.ring(task)
+        return tasks
 
-    def _create(self, new: NewTask, room: Room) -> Task:
-        task = self._created(new)
-        if task.task_id == new.task_id and task.status is Status.QUEUED:
-            room.ring(task)
-        return task
-
-    def _created(self, new: NewTask) -> Task:
-        """The task in the store. A reply that is lost tells nothing, and the same id again makes no second task:
-        so it is asked again, for some two seconds."""
+    def _created(self, new: Sequence[NewTask], here: bool) -> list[Task]:
+        """The tasks in the store. A reply that is lost tells nothing, and the same ids again make no second tasks: so
+        it is asked again, for some two seconds."""
         again = Retrying(
-            retry=retry_if_exception_type(Unavailable),
+            retry=retry_if_exception(_may_be_repeated),
             stop=stop_after_attempt(6) | (stop_after_attempt(2) & stop_after_delay(2)),
             wait=wait_exponential(multiplier=0.05, max=1),
             sleep=self._sleep,
             reraise=True,
         )
         try:
-            return again(self._store.create, new)[0]
+            found = again(self._store.create_many, new, None if here else self._defaults.max_queued)
+        except (QueueFull, NotDelivered):
+            raise
         except Unavailable as error:
-            message = f"it is not known whether task {new.task_id} was created: {error}"
-            raise Unavailable(message, retry_after=error.retry_after, task_id=new.task_id) from error
+            first = new[0].task_id
+            message = f"it is not known whether task {first} was created: {error}"
+            raise Unavailable(message, retry_after=error.retry_after, task_id=first) from error
+        return [task for task, _ in found]
 
-    def _checked(self, definition: Definition, submissions: Sequence[Submission]) -> list[NewTask]:
+    def _checked(self, definition: Definition, submissions: Sequence[Submission], here: bool) -> list[NewTask]:
         new, problems = [], []
         for number, submission in enumerate(submissions):
             try:
-                new.append(self._new_task(definition, submission))
+                new.append(self._new_task(definition, submission, here))
             except InvalidInput as error:
                 problems += [FieldProblem(f"items[{number}].{one.field}", one.message) for one in error.problems]
         if problems:
             raise InvalidInput(problems)
         return new
 
-    def _new_task(self, definition: Definition, given: Submission) -> NewTask:
+    def _new_task(self, definition: Definition, given: Submission, here: bool) -> NewTask:
         workflow = definition.workflow
         values = variables.check(workflow.variables, given.variables)
         kept = variables.replace_secrets(workflow.variables, values, self._cipher.encrypt)
@@ -230,16 +233,23 @@ class Service:
             priority=self._priority(given.priority if given.priority is not None else workflow.priority),
             variables=_encoded(kept),
             timeout=self._timeout(given, definition, values),
-            max_retries=_first(given.max_retries, workflow.max_retries, self._defaults.max_retries),
+            max_retries=_first(given.max_retries, workflow.max_retries, 0 if here else self._defaults.max_retries),
             undo=bool(workflow.on_cancel or workflow.finally_),
             delay=_seconds("delay", given.delay),
             run_at=given.run_at,
             external_id=given.external_id,
             idempotency_key=given.idempotency_key,
+            fingerprint=self._fingerprint(definition, values) if given.idempotency_key else None,
             labels={**workflow.labels, **given.labels},
             trigger=given.trigger,
             files=tuple(_files(workflow.variables, values)),
+            bell=not here,
         )
+
+    def _fingerprint(self, definition: Definition, values: Mapping[str, Any]) -> str:
+        compared = variables.replace_secrets(definition.workflow.variables, values, self._cipher.digest)
+        canonical = json.dumps([definition.workflow_id, decode(_encoded(compared))], sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
 
     def _priority(self, given: str | int) -> int:
         try:
@@ -276,14 +286,8 @@ class Service:
         return decode(self._store.value(task_id, key) if isinstance(stored, Apart) else stored)
 
 
-def _queue_stats(counts: Mapping[str, int]) -> dict[str, int]:
-    return {
-        "queue_length": counts.get("queued", 0),
-        "running": counts.get("running", 0),
-        "delayed": counts.get("pending", 0),
-        "waiting": counts.get("waiting", 0),
-        **{f"total_{kind}": counts.get(f"{kind}_total", 0) for kind in (*ENDINGS, "retried")},
-    }
+def _may_be_repeated(error: BaseException) -> bool:
+    return isinstance(error, Unavailable) and not isinstance(error, QueueFull | NotDelivered)
 
 
 def _encoded(values: Mapping[str, Any]) -> str:

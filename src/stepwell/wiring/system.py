@@ -1,53 +1,44 @@
-"""The one place where parts meet: `build(settings)` gives the whole system."""
+"""The whole system of one process that serves or commands: store, service, engine, pool, sweeper."""
 
 from __future__ import annotations
 
-import os
-import socket
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from stepwell.actions.process import RUN
-from stepwell.definitions import function, open_catalog
-from stepwell.engine.clock import Clock
+from stepwell.definitions import open_catalog
 from stepwell.engine.engine import Engine
-from stepwell.engine.means import Means
-from stepwell.engine.names import Fetch, MakeNames, Names
+from stepwell.engine.names import MakeNames
 from stepwell.engine.sweeper import Sweeper
-from stepwell.engine.threads import Threads
-from stepwell.engine.watchdog import Watchdog
-from stepwell.plan import Node, compile_definition
-from stepwell.ports import Claim, FileStore, TaskStore
+from stepwell.operations import Operations
+from stepwell.ports import FileStore, Queue, TaskStore
+from stepwell.queues.dispatch import Dispatch
 from stepwell.queues.inline import InlineQueue
 from stepwell.queues.silent import SilentQueue
-from stepwell.registry import Action, actions
-from stepwell.secrets import Cipher, Masker, SecretSource
 from stepwell.service import Defaults, Service
 from stepwell.settings import Settings
-from stepwell.stores.files import FsspecFileStore
-from stepwell.stores.sql import SqlStore
-from stepwell.task import Apart, StepRecord
-from stepwell.values import decode
-from stepwell.variables import replace_secrets
+from stepwell.stores.fallback import FallbackStore
+from stepwell.wiring.engines import make_engine
+from stepwell.wiring.shared import Shared, open_database, open_shared
 
 
 @dataclass(frozen=True)
 class System:
-    """A whole Stepwell: ask `service`, let `pool` run tasks, keep files in `files`.
+    """A whole Stepwell: ask `service` and `operations`, let `pool` run tasks, keep files in `files`.
 
-    `names` gives what expressions of a claimed task can read.
+    `names` gives what expressions of a claimed task can read. With a queue there is a `shared` side; `dispatch` rings
+    for workers, or has the pool run what cannot get to them.
     """
 
     settings: Settings
     store: TaskStore
     files: FileStore
     service: Service
+    operations: Operations
     engine: Engine
     pool: InlineQueue
     sweeper: Sweeper
     names: MakeNames
+    shared: Shared | None = None
+    dispatch: Dispatch | None = None
 
     def start(self) -> None:
         """Adopt orphaned tasks from now on; only servers and workers do."""
@@ -62,66 +53,92 @@ class System:
     def stop(self) -> None:
         """Drain, and give back what is open."""
         self.drain()
+        self.close()
+
+    def close(self) -> None:
+        """Give back what is open."""
         self.store.close()
+        if self.shared is not None:
+            self.shared.close()
+
+    def why_here(self, task_id: str) -> str | None:
+        """Why a task that was meant for workers runs in this process; None if it does not."""
+        return None if self.dispatch is None else self.dispatch.why_here(task_id)
+
+    def away(self) -> str | None:
+        """Why tasks run in this process instead of workers now, as far as it is known; None if they do not."""
+        return None if self.shared is None else self.shared.client.state().reason
+
+    def diverted(self) -> int:
+        """How many tasks that were meant for workers ran in this process."""
+        return 0 if self.dispatch is None else self.dispatch.diverted
 
 
 def build(settings: Settings, *, store: TaskStore | None = None, interactive: bool = False) -> System:
     """Everything, from settings.
 
-    `interactive` is for a terminal: time limits pause in a debugger, and the caller runs what it submits itself.
+    `store` stands in for the one of the settings, and then there is no queue. `interactive` is for a terminal: time
+    limits pause in a debugger, and the caller runs what it submits itself.
     """
+    shared = open_shared(settings, fail_fast=True, connections=64) if settings.queue_enabled and store is None else None
+    store = store or _store(settings, shared)
+    parts = make_engine(settings, store, interactive=interactive)
+    pool = InlineQueue(parts.engine.run, settings.inline_max_concurrency, settings.inline_queue_max_size)
+    dispatch = None if shared is None else _dispatch(shared, store, pool)
+    queue: Queue = dispatch or pool
     catalog = open_catalog(settings)
-    store = store or SqlStore(settings.database_url, lease_seconds=settings.lease_seconds)
-    files = FsspecFileStore(settings.files_url)
-    source = SecretSource(os.environ, settings.secrets, settings.secrets_dir)
-    cipher = Cipher(settings.secret_key)
-    env = {name: os.environ[name] for name in settings.expression_env if name in os.environ}
-    means = Means(
-        store=store,
-        files=files,
-        names=lambda claim, records, time, fetch: _names(claim, records, time, fetch, source, cipher, env),
-        resolve=lambda node: _action(node, settings.workflows_dir),
-        worker=f"{socket.gethostname()}:{os.getpid()}",
-        threads=Threads(),
-        watchdog=Watchdog(),
-        clock=Clock(),
-        lease_seconds=settings.lease_seconds,
-        interactive=interactive,
+    service = Service(
+        store,
+        SilentQueue() if interactive else queue,
+        SilentQueue() if interactive else pool,
+        catalog,
+        parts.cipher,
+        _defaults(settings),
+        tell_run=parts.engine.cancel,
     )
-    engine = Engine(means)
-    pool = InlineQueue(engine.run, settings.inline_max_concurrency, settings.inline_queue_max_size)
-    defaults = Defaults(settings.task_timeout, priority_scale=settings.priority_scale, queues=settings.queues)
-    queue = SilentQueue() if interactive else pool
-    service = Service(store, queue, catalog, cipher, defaults, tell_run=engine.cancel)
-    sweeper = Sweeper(store, files, pool.ring, lease_seconds=settings.lease_seconds, result_ttl=settings.result_ttl)
-    return System(settings, store, files, service, engine, pool, sweeper, means.names)
+    operations = Operations(
+        store,
+        queue,
+        enabled=shared is not None,
+        queues=settings.queues,
+        retry=service.retry,
+        cancel=service.cancel,
+    )
+    sweeper = Sweeper(store, parts.files, queue, lease_seconds=settings.lease_seconds, result_ttl=settings.result_ttl)
+    return System(
+        settings=settings,
+        store=store,
+        files=parts.files,
+        service=service,
+        operations=operations,
+        engine=parts.engine,
+        pool=pool,
+        sweeper=sweeper,
+        names=parts.names,
+        shared=shared,
+        dispatch=dispatch,
+    )
 
 
-def _action(node: Node, folder: Path) -> Action:
-    if node.kind == "run":
-        return RUN
-    if node.kind == "call":
-        return function(str(node.step.call), folder)
-    return actions.get(str(node.step.uses))
+def _store(settings: Settings, shared: Shared | None) -> TaskStore:
+    if shared is None:
+        return open_database(settings)
+    if not shared.in_redis:
+        return shared.store
+    return FallbackStore(shared.store, open_database(settings), settings.lease_seconds)
 
 
-def _names(
-    claim: Claim,
-    records: Mapping[str, StepRecord],
-    time: Callable[[], float],
-    fetch: Fetch,
-    source: SecretSource,
-    cipher: Cipher,
-    env: Mapping[str, str],
-) -> Names:
-    """The names of a task, its secret variables decrypted and masked from now on."""
-    task, masker = claim.task, Masker(source.values())
-    text = fetch("variables") if isinstance(task.variables, Apart) else task.variables
+def _dispatch(shared: Shared, store: TaskStore, pool: InlineQueue) -> Dispatch:
+    is_local = store.is_local if isinstance(store, FallbackStore) else lambda _: False
+    return Dispatch(shared.queue, pool, is_local, lambda: shared.client.state().reason or "Redis was away")
 
-    def revealed(token: Any) -> str:
-        value = cipher.decrypt(token)
-        masker.add(value)
-        return value
 
-    declared = compile_definition(claim.definition_text).workflow.variables
-    return Names(task, records, fetch, source, masker, replace_secrets(declared, decode(text), revealed), env, time)
+def _defaults(settings: Settings) -> Defaults:
+    queued = settings.queue_enabled
+    return Defaults(
+        settings.task_timeout,
+        max_retries=settings.task_max_retries if queued else 0,
+        priority_scale=settings.priority_scale,
+        queues=settings.queues,
+        max_queued=settings.queue_max_size if queued else None,
+    )
