@@ -99,7 +99,9 @@ class Executed(Task):
     """A task that ran inline and has ended."""
 
     message: str = Field(examples=["my_workflow completed"])
-    degraded: bool = Field(default=False, description="True where `async_execute` was asked for and there is no queue.")
+    degraded: bool = Field(
+        default=False, description="True where `async_execute` was asked for, and this process runs the task."
+    )
     reason: str = Field(default="", description="Why it is degraded.")
 
 
@@ -113,7 +115,9 @@ class Accepted(Answer):
     queue: str = Field(examples=["workflow_execute"])
     priority: Literal["low", "normal", "high", "urgent"] = Field(examples=["normal"])
     ahead: int = Field(description="How many tasks start before this one.", examples=[5])
-    degraded: bool = Field(default=False, description="True where `async_execute` was asked for and there is no queue.")
+    degraded: bool = Field(
+        default=False, description="True where `async_execute` was asked for, and this process runs the task."
+    )
     reason: str = Field(default="", description="Why it is degraded.")
 
 
@@ -268,28 +272,48 @@ class Validation(Answer):
     problems: list[DefinitionProblem]
 
 
-class QueueStatistics(Answer):
-    """The tasks of one queue."""
+class ByPriority(Answer):
+    """Queued tasks by priority."""
 
-    model_config = ConfigDict(extra="allow")
+    urgent: int
+    high: int
+    normal: int
+    low: int
+
+
+class QueueStatistics(Answer):
+    """The tasks of one queue: how many there are now, and how many there ever were."""
 
     queue_length: int
     running: int
-    delayed: int
-    waiting: int
+    delayed: int = Field(description="Created for later.")
+    waiting: int = Field(description="Begun, and asleep: before a retry, or for an event.")
+    dead_letters: int
+    by_priority: ByPriority
+    oldest_seconds: float | None = Field(description="How long the oldest queued task has waited; null without one.")
+    paused: bool
+    ended_per_minute: float = Field(description="Over the last five minutes.")
+    failure_rate: float | None = Field(description="The share that failed of these, 0 to 1; null if none ended.")
+    total_created: int
+    total_completed: int
+    total_failed: int
+    total_timeout: int
+    total_cancelled: int
+    total_retried: int
 
 
 class Statistics(Answer):
-    """All queues, and this process's pool."""
+    """All queues, and those who work them off: workers, or without a queue the pool of this process."""
 
-    model_config = ConfigDict(extra="allow")
-
-    enabled: bool
+    enabled: bool = Field(description="Whether tasks go to workers.")
     queues: dict[str, QueueStatistics]
+    total_published: int
     total_processed: int
     total_success: int
     total_failed: int
     total_timeout: int
+    total_retried: int
+    dead_letters: int
     current_processing: int
     queue_size: int
     max_workers: int
@@ -297,11 +321,49 @@ class Statistics(Answer):
     is_running: bool
 
 
+class Horse(Answer):
+    """A work-horse."""
+
+    name: str
+    pid: int
+    state: str = Field(examples=["busy"])
+    since: Time
+    task_id: str | None
+    step: str | None = Field(description="The path of the step that runs.")
+
+
+class Worker(Answer):
+    """One `run_worker.py`."""
+
+    name: str
+    host: str
+    pid: int
+    state: str = Field(examples=["running"])
+    queues: list[str]
+    started_at: Time
+    heartbeat_at: Time
+    horses: list[Horse]
+
+
+class Changed(Answer):
+    """To how many tasks it was done."""
+
+    tasks: int
+
+
+class QueueState(Answer):
+    """Whether a queue is paused."""
+
+    queue: str
+    paused: bool
+
+
 class Health(Answer):
     """The process lives."""
 
     status: Literal["ok"]
     version: str
+    degraded: str | None = Field(description="Why tasks run in this process instead of workers; null if they do not.")
 
 
 class Ready(Answer):

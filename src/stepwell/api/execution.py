@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Header, Query
 from starlette.concurrency import run_in_threadpool
 
 from stepwell.api import answers, views, waiting
+from stepwell.api.access import AskedBy, Caller
 from stepwell.api.bodies import body_of, documented
 from stepwell.api.json_response import Json
 from stepwell.api.openapi import Responses, refusals
@@ -20,7 +21,7 @@ from stepwell.wiring import System
 
 router = APIRouter(tags=["workflows"])
 
-REASON = "this version has no queue, so the task runs in the process of the API"
+NO_QUEUE = "QUEUE_ENABLED is false, so the task runs in the process of the API"
 
 Key = Annotated[
     Words | None,
@@ -45,6 +46,7 @@ _ACCEPTED: Responses = {
 )
 async def execute(
     system: Asked,
+    caller: AskedBy,
     workflow_id: str,
     body: Annotated[Execution, Depends(body_of(Execution))],
     async_execute: Annotated[bool, Query(description="Answer when the task is queued.")] = False,
@@ -54,15 +56,19 @@ async def execute(
     ] = None,
     idempotency_key: Key = None,
 ) -> Json:
-    """Without a queue the task runs in this process, and the answer comes when it has ended or waits.
+    """With `async_execute=true` and a queue the task goes to a worker, and the answer comes at once.
 
-    With `INLINE_ASYNC=background` and `async_execute=true` the answer comes at once.
+    Else it runs in this process, and the answer comes when it has ended or waits; also while Redis is away, and then
+    it tells so (`degraded`). With `INLINE_ASYNC=background` an answer to `async_execute=true` never waits.
     """
     given = body.model_copy(update={"priority": priority or body.priority, "delay": delay or body.delay})
-    task = await run_in_threadpool(_submit, system, workflow_id, given, idempotency_key)
-    if not (async_execute and system.settings.inline_async == "background"):
+    queued = async_execute and system.settings.queue_enabled
+    task = await run_in_threadpool(_submit, system, caller, workflow_id, given, idempotency_key, not queued)
+    reason = (system.why_here(task.task_id) if queued else NO_QUEUE) if async_execute else None
+    waits = not async_execute or system.settings.inline_async == "wait"
+    if waits and not (queued and reason is None):
         task = await waiting.until_through(system, task.task_id)
-    return await run_in_threadpool(_answer, system, task, async_execute)
+    return await run_in_threadpool(_answer, system, task, reason)
 
 
 @router.post(
@@ -76,16 +82,21 @@ async def execute(
 )
 def execute_batch(
     system: Asked,
+    caller: AskedBy,
     workflow_id: str,
     body: Annotated[BatchExecution, Depends(body_of(BatchExecution))],
     idempotency_key: Key = None,
 ) -> Json:
     """All items are checked, and there is room for all of them, or none is run. The answer comes at once."""
-    _check_size(system, len(body.items))
+    queued = system.settings.queue_enabled
+    if not queued:
+        _check_size(system, len(body.items))
     definition = system.service.catalog.get(workflow_id)
+    caller.spend(system.store, len(body.items))
     keys = [idempotency_key and f"{idempotency_key}/{number}" for number in range(len(body.items))]
-    submissions = [_submission(item, key) for item, key in zip(body.items, keys, strict=True)]
+    submissions = [_submission(item, key, caller) for item, key in zip(body.items, keys, strict=True)]
     tasks = system.service.submit_many(definition, submissions)
+    caller.detail["tasks"] = len(tasks)
     return Json(answers.Batch(items=[views.accepted(system.service, task) for task in tasks]), 202)
 
 
@@ -97,12 +108,15 @@ def _check_size(system: System, count: int) -> None:
         raise InvalidInput([FieldProblem("items", f"{message}: send smaller batches, or raise the setting")])
 
 
-def _submit(system: System, workflow_id: str, given: Execution, key: str | None) -> Task:
+def _submit(system: System, caller: Caller, workflow_id: str, given: Execution, key: str | None, here: bool) -> Task:
     definition = system.service.catalog.get(workflow_id)
-    return system.service.submit(definition, _submission(given, key))
+    caller.spend(system.store, 1)
+    task = system.service.submit(definition, _submission(given, key, caller), here)
+    caller.detail["task_id"] = task.task_id
+    return task
 
 
-def _submission(given: Execution, key: str | None) -> Submission:
+def _submission(given: Execution, key: str | None, caller: Caller) -> Submission:
     return Submission(
         variables=given.variables,
         priority=given.priority,
@@ -114,12 +128,12 @@ def _submission(given: Execution, key: str | None) -> Submission:
         external_id=given.external_id,
         idempotency_key=key,
         labels=given.labels,
-        trigger={"kind": "api"},
+        trigger={"kind": "api", "actor": caller.name},
     )
 
 
-def _answer(system: System, task: Task, async_execute: bool) -> Json:
-    more: dict[str, Any] = {"degraded": True, "reason": REASON} if async_execute else {}
+def _answer(system: System, task: Task, reason: str | None) -> Json:
+    more: dict[str, Any] = {} if reason is None else {"degraded": True, "reason": reason}
     if task.ended:
         message = f"{task.workflow_id} {task.status}" + (f": {task.error.message}" if task.error else "")
         return Json(views.executed(system.service, task, time.time(), message, **more))

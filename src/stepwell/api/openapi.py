@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from stepwell.api import answers
+from stepwell.api import answers, permissions
 from stepwell.api.problems import MEDIA_TYPE
 from stepwell.api.requests import BatchExecution, Execution
 
@@ -18,11 +18,15 @@ Durable workflows: run them, watch them, act on them.
 Every path can also be used without the prefix `/api`. Whatever goes wrong is a problem document (RFC 9457).
 A request that names a host which is not this server's is answered 421 (400 without a valid `Host`), a change that a
 page of another site asks for 403, a body that is too large 413.
+
+A server with `API_KEYS` wants one of them, as `Authorization: Bearer <key>`: without it the answer is 401, if the key
+has not the role that stands at the operation 403, if it asks more often than it may 429 with `Retry-After`.
 """
 
 TAGS = [
     {"name": "workflows", "description": "The catalog, and running what is in it."},
     {"name": "tasks", "description": "Executions: their records, their insides, and acting on them."},
+    {"name": "queues", "description": "Statistics, workers, dead letters; pause, resume, clear."},
     {"name": "files", "description": "Uploads for variables of type `file`."},
     {"name": "operations", "description": "Whether it lives, whether it is ready, how busy it is."},
 ]
@@ -122,7 +126,19 @@ def _document(app: FastAPI) -> dict[str, Any]:
         schema = model.model_json_schema(ref_template=_SCHEMAS + "{model}")
         schemas.update(schema.pop("$defs", {}))
         schemas[model.__name__] = schema
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            _tell_role(operation, permissions.find(method.upper(), path))
     return document
+
+
+def _tell_role(operation: dict[str, Any], asked: permissions.Operation | None) -> None:
+    """Say which role an operation needs, in the way of OpenAPI and for people."""
+    role = None if asked is None else asked.rule.role
+    operation["security"] = [] if role is None else [{"key": []}]
+    if role is not None:
+        operation["description"] = f"{operation.get('description', '')}\n\nRole: {role}.".lstrip()
 
 
 def _refusal(status: int | str) -> dict[str, Any]:

@@ -14,17 +14,11 @@ from stepwell.errors import Unavailable
 router = APIRouter(tags=["operations"])
 
 
-@router.get("/queue/stats", summary="Queue statistics (alias)", response_model=answers.Statistics)
-@router.get("/workflows/queue/stats", summary="Queue statistics", response_model=answers.Statistics)
-def show_statistics(system: Asked) -> Json:
-    """Every queue, and the pool of this process; `enabled` tells whether tasks go to workers."""
-    return Json(answers.Statistics(**system.service.stats()))
-
-
 @router.get("/health", summary="Whether the process lives", response_model=answers.Health)
-async def show_health() -> Json:
-    """Asks nothing else, so that a store that is away does not get the process restarted."""
-    return Json(answers.Health(status="ok", version=stepwell.__version__))
+async def show_health(system: Asked) -> Json:
+    """Asks nothing else, so that a store that is away does not get the process restarted; `degraded` tells what this
+    process knows to be away, and tasks run here meanwhile."""
+    return Json(answers.Health(status="ok", version=stepwell.__version__, degraded=system.away()))
 
 
 @router.get("/ready", summary="Whether it can take work", response_model=answers.Ready, responses=refusals(503))

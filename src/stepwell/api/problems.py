@@ -37,6 +37,10 @@ BROKEN = Kind(422, "broken-workflow", "Broken workflow")
 HOST_INVALID = Kind(400, "invalid-host", "Invalid Host header")
 HOST_UNKNOWN = Kind(421, "unknown-host", "Unknown host")
 FOREIGN_ORIGIN = Kind(403, "foreign-origin", "Request from another site")
+KEY_NEEDED = Kind(401, "key-needed", "API key needed")
+ROLE_NEEDED = Kind(403, "role-needed", "Another role needed")
+RATE_EXCEEDED = Kind(429, "rate-exceeded", "Too many requests")
+QUOTA_EXCEEDED = Kind(429, "quota-exceeded", "Quota used up")
 TOO_LARGE = Kind(413, "too-large", "Request too large")
 INTERNAL = Kind(500, "internal", "Internal error")
 
@@ -60,6 +64,14 @@ class TooLarge(HTTPException):
         super().__init__(TOO_LARGE.status, f"the body is larger than {limit:,} bytes ({setting})")
 
 
+class Refused(HTTPException):
+    """This caller may not do this, or not now."""
+
+    def __init__(self, kind: Kind, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(kind.status, detail, headers)
+        self.kind = kind
+
+
 def problem(path: str, kind: Kind, detail: str, headers: Mapping[str, str] | None = None, **members: Any) -> Json:
     """The answer for a problem; `members` are further fields of `answers.Problem`."""
     document = answers.Problem(
@@ -71,6 +83,20 @@ def problem(path: str, kind: Kind, detail: str, headers: Mapping[str, str] | Non
         **members,
     )
     return Json(document, kind.status, headers, MEDIA_TYPE)
+
+
+def http_problem(path: str, method: str, error: HTTPException) -> Json:
+    """The answer for what is wrong with the request itself, whatever it asks for."""
+    if isinstance(error, Refused):
+        return problem(path, error.kind, error.detail, error.headers)
+    if error.status_code == TOO_LARGE.status:
+        return problem(path, TOO_LARGE, error.detail, error.headers)
+    title, detail = HTTPStatus(error.status_code).phrase, error.detail
+    if detail == title:
+        detail = {404: f"nothing is served at {path}", 405: f"{method} is not possible here"}.get(
+            error.status_code, detail
+        )
+    return problem(path, Kind(error.status_code, "", title), detail, error.headers)
 
 
 def shortened(text: str) -> str:
@@ -112,15 +138,7 @@ async def _of_validation(request: Request, error: Exception) -> Json:
 
 async def _of_http(request: Request, error: Exception) -> Json:
     assert isinstance(error, HTTPException)
-    path = request.url.path
-    if error.status_code == TOO_LARGE.status:
-        return problem(path, TOO_LARGE, error.detail, error.headers)
-    title, detail = HTTPStatus(error.status_code).phrase, error.detail
-    if detail == title:
-        detail = {404: f"nothing is served at {path}", 405: f"{request.method} is not possible here"}.get(
-            error.status_code, detail
-        )
-    return problem(path, Kind(error.status_code, "", title), detail, error.headers)
+    return http_problem(request.url.path, request.method, error)
 
 
 async def _of_a_bug(request: Request, _: Exception) -> Json:

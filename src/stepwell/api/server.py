@@ -13,7 +13,7 @@ import uvicorn
 
 from stepwell.api.app import create_app
 from stepwell.api.guards import is_loopback
-from stepwell.api.logs import configure
+from stepwell.logs import configure
 from stepwell.errors import SettingsError, StepwellError
 from stepwell.settings import Settings, load
 from stepwell.wiring import System, build
@@ -75,10 +75,10 @@ class _Server(uvicorn.Server):
 
 def _listening(settings: Settings) -> socket.socket:
     host, port = settings.host, settings.port
-    if not is_loopback(host):
+    if not settings.api_keys and not is_loopback(host):
         raise SettingsError(
-            f"HOST={host} can be reached from other machines, and there are no API keys yet (they come with the queue):"
-            " until then bind to a loopback address, like HOST=127.0.0.1"
+            f"HOST={host} can be reached from other machines, where everybody could run workflows: set API_KEYS"
+            " (`stepwell keys new` prints an entry), or bind to a loopback address, like HOST=127.0.0.1"
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # else no TCP_NODELAY

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stepwell.api import answers
+from stepwell.ports import WorkerView
 from stepwell.service import Service
 from stepwell.task import Error, Event, Status, StepRecord, StepStatus, Task
 from stepwell.values import decode, iso
@@ -127,6 +128,30 @@ def step(service: Service, task_id: str, record: StepRecord) -> answers.Step:
                 error=error(one.error),
             )
             for one in record.history
+        ],
+    )
+
+
+def worker(found: WorkerView) -> answers.Worker:
+    """A worker with its work-horses."""
+    return answers.Worker(
+        name=found.name,
+        host=found.host,
+        pid=found.pid,
+        state=found.state,
+        queues=list(found.queues),
+        started_at=time(found.started_at),
+        heartbeat_at=time(found.heartbeat_at),
+        horses=[
+            answers.Horse(
+                name=horse.name,
+                pid=horse.pid,
+                state=horse.state,
+                since=time(horse.since),
+                task_id=horse.task_id,
+                step=horse.path,
+            )
+            for horse in found.horses
         ],
     )
 

@@ -31,7 +31,7 @@ class Exit(IntEnum):
 
 MEANINGS = {
     Exit.OK: "completed, or nothing wrong",
-    Exit.FAILED: "the task failed",
+    Exit.FAILED: "the task failed, or doctor found something wrong",
     Exit.INVALID: "wrong usage, input, workflow file or setting",
     Exit.NOT_FOUND: "no such workflow, task, step or file",
     Exit.CONFLICT: "not possible in the state the task or the store is in",

@@ -1,0 +1,82 @@
+"""What `stepwell dev` says on the command line, and what the programs are given."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from stepwell.cli.exits import Exit, told
+
+if TYPE_CHECKING:
+    from stepwell.cli.dev.redis_server import PrivateRedis
+    from stepwell.settings import Settings
+
+DEV_HELP = f"""Run Redis, the API and a worker together, for work on this machine.
+
+Redis is a private one in ./data/dev-redis, unless REDIS_URL says otherwise. The API and the worker begin anew when a
+Python file of the project, or .env, changes. Ctrl-C stops all of it.
+
+    stepwell dev
+
+{told(Exit.OK, Exit.INVALID, Exit.CONFLICT)}"""
+
+FOLDER = Path("data/dev-redis")
+
+PROGRAMS = {
+    "worker": (sys.executable, "-c", "from stepwell.worker.program import main; raise SystemExit(main())"),
+    "api": (sys.executable, "-m", "stepwell", "serve"),
+}
+
+DRAIN = "5s"
+"""How long steps may go on when files change, unless SHUTDOWN_TIMEOUT is set: what is handed back goes on anew."""
+
+COLOURS = {"api": "36", "worker": "32", "redis": "35", "dev": "33"}
+
+
+def dev() -> None:
+    from stepwell import settings
+    from stepwell.cli.dev.redis_server import PrivateRedis
+    from stepwell.cli.dev.session import Session
+
+    known = settings.load()
+    redis = None if _has_redis(known) else PrivateRedis(FOLDER)
+    write = _writer()
+    write("dev", f"Redis: {'that of REDIS_URL' if redis is None else redis.url}; Ctrl-C stops everything")
+    try:
+        raise typer.Exit(Session(Path.cwd(), PROGRAMS, _environment(known, redis), redis, write).run())
+    finally:
+        if redis is not None:
+            redis.close()
+
+
+def _has_redis(known: Settings) -> bool:
+    return not known.model_fields_set.isdisjoint({"redis_url", "redis_sentinels"})
+
+
+def _environment(known: Settings, redis: PrivateRedis | None) -> Mapping[str, str]:
+    own = {"QUEUE_ENABLED": "true", "PYTHONUNBUFFERED": "1"}
+    if redis is not None:
+        own["REDIS_URL"] = redis.url
+    if "shutdown_timeout" not in known.model_fields_set:
+        own["SHUTDOWN_TIMEOUT"] = DRAIN
+    return {**os.environ, **own}
+
+
+def _writer() -> Callable[[str, str], None]:
+    """Writes a line behind the name of the program that it comes from."""
+    from stepwell.cli.output import harmless
+
+    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+    def write(name: str, line: str) -> None:
+        head = f"{name:<6} |"
+        head = f"\x1b[{COLOURS[name]}m{head}\x1b[0m" if coloured else head
+        sys.stdout.write(f"{head} {harmless(line)}\n")
+        sys.stdout.flush()
+
+    return write
