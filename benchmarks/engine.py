@@ -1,6 +1,6 @@
 """What the engine itself costs: per step, per loaded step, and against an ideal schedule.
 
-    python benchmarks/engine.py
+    python -m benchmarks.engine
 
 Each figure is the median of several runs; rows that compare show ratios, which a noisy machine hardly changes.
 """
