@@ -92,7 +92,7 @@ def test_async_execute_without_a_queue_says_that_it_is_degraded(shared: Server) 
     answer = shared.post("/workflows/hello/execute?async_execute=true")
     assert answer.status_code == 200
     assert answer.json()["degraded"] is True
-    assert "no queue" in answer.json()["reason"]
+    assert "QUEUE_ENABLED is false" in answer.json()["reason"]
     assert answer.json()["status"] == "completed"
 
 

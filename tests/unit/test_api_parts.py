@@ -26,7 +26,7 @@ from stepwell.api.bodies import body_of, parse
 from stepwell.api.guards import FRAMING, SizeGuard
 from stepwell.api.inside import MAX_PAGE
 from stepwell.api.json_response import Json
-from stepwell.api.logs import configure
+from stepwell.logs import configure
 from stepwell.api.problems import INTERNAL, KINDS, TooLarge
 from stepwell.api.requests import Execution
 from stepwell.api.server import _listening, serve

@@ -29,7 +29,7 @@ def service(tmp_path: Path) -> Service:
     for task_id in IDS:
         text = '{"steps": [{"output": 1}]}'
         store.create(NewTask(task_id, "w", "hash", text, "q", 1, "{}", timeout=1.0, max_retries=0))
-    return Service(store, SilentQueue(), Catalog(tmp_path, registry=actions), Cipher(None), Defaults())
+    return Service(store, SilentQueue(), SilentQueue(), Catalog(tmp_path, registry=actions), Cipher(None), Defaults())
 
 
 @pytest.mark.parametrize(
@@ -69,4 +69,4 @@ def test_a_word_that_means_no_single_task_is_told(
 def test_the_last_of_no_tasks_is_unknown(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path, registry=actions)
     with pytest.raises(NotFound):
-        find_task(Service(MemoryStore(), SilentQueue(), catalog, Cipher(None), Defaults()), "last")
+        find_task(Service(MemoryStore(), SilentQueue(), SilentQueue(), catalog, Cipher(None), Defaults()), "last")

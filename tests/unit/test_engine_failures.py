@@ -429,7 +429,7 @@ def test_a_hand_retry_goes_on_from_the_item_that_was_one_too_many(harness: Harne
         "steps: [{id: e, foreach: {in: 'range(5)', max_failed: 1}, uses: work, with: {item: '${{ item }}'}}]"
     )
     assert task.status is Status.FAILED
-    harness.store.retry(task.task_id, to_reset(harness.store.steps(task.task_id).items))
+    harness.store.retry(task.task_id, to_reset(harness.store.steps(task.task_id).items), task.attempt)
     again = harness.finish(task.task_id)
     assert again.status is Status.COMPLETED
     assert harness.output(again, "e") == [0, None, 2, 3, 4]  # the first failure stays tolerated

@@ -13,14 +13,14 @@ PACKAGE = ROOT / "src" / "stepwell"
 
 ROWS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("values", "ids", "patterns", "strict_yaml"),
+    ("values", "ids", "patterns", "logs", "strict_yaml"),
     ("workflow", "task", "settings"),
-    ("lifecycle", "graph", "expressions", "variables", "secrets", "ports", "registry"),
+    ("lifecycle", "graph", "expressions", "variables", "secrets", "api_keys", "redis_client", "ports", "registry"),
     ("plan",),
     ("loader", "actions", "stores", "queues"),
-    ("engine", "service", "definitions"),
+    ("engine", "service", "operations", "definitions"),
     ("wiring",),
-    ("api",),
+    ("api", "worker"),
     ("cli",),
 )
 """A module imports only from rows above its own; modules of one package may import each other."""

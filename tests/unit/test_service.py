@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -36,16 +36,16 @@ class Failing(MemoryStore):
         self.after: list[Exception | None] = []
         self.created: list[str] = []
 
-    def create(self, new: NewTask) -> tuple[Task, bool]:
-        self.created.append(new.task_id)
+    def create_many(self, new: Sequence[NewTask], max_queued: int | None = None) -> list[tuple[Task, bool]]:
+        self.created.append(new[0].task_id)
         _raise_next(self.before)
-        answer = super().create(new)
+        answer = super().create_many(new, max_queued)
         _raise_next(self.after)
         return answer
 
-    def retry(self, task_id: str, reset: Iterable[str]) -> Task:
+    def retry(self, task_id: str, reset: Iterable[str], attempt: int) -> Task:
         _raise_next(self.before)
-        return super().retry(task_id, reset)
+        return super().retry(task_id, reset, attempt)
 
 
 def _raise_next(errors: list[Exception | None]) -> None:
@@ -63,7 +63,9 @@ class Parts:
         self.pauses: list[float] = []
         catalog = Catalog(folder, registry=actions)
         self.definition: Definition = catalog.get("w")
-        self.service = Service(self.store, self.pool, catalog, Cipher(None), Defaults(), sleep=self.pauses.append)
+        self.service = Service(
+            self.store, self.pool, self.pool, catalog, Cipher(None), Defaults(), sleep=self.pauses.append
+        )
 
     def _run(self, task_id: str, done: Callable[[Task | None], None]) -> None:
         self.ran.put(task_id)
@@ -119,17 +121,6 @@ def test_a_create_that_fails_gives_its_room_back(parts: Parts, error: Exception)
     with pytest.raises(type(error)):
         parts.service.submit_many(parts.definition, [Submission()] * SIZE)
     assert parts.ran.empty()
-    assert parts.all_rooms_are_free()
-
-
-def test_what_a_batch_made_before_it_failed_is_run_and_the_other_rooms_are_given_back(parts: Parts) -> None:
-    parts.store.before = [None, ValueError("a bug")]
-    with pytest.raises(ValueError, match="a bug"):
-        parts.service.submit_many(parts.definition, [Submission()] * SIZE)
-    assert parts.ran.get(timeout=PATIENCE) == parts.store.created[0]
-    assert parts.ran.empty()
-    end = parts.pool.ended(parts.store.created[0])
-    assert end is None or end.result(PATIENCE) is None
     assert parts.all_rooms_are_free()
 
 
