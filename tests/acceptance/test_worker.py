@@ -340,27 +340,25 @@ def test_a_killed_keeper_is_replaced(deployed: Cluster, tmp_path: Path) -> None:
     assert log.read_text().split() == ["begun", "slept", "b"]
 
 
-def test_a_worker_survives_a_restart_of_redis_and_waits_for_one(tmp_path: Path) -> None:
+class Early(Worker):
+    """A worker that is started before there is a Redis."""
+
+    def answers(self) -> bool:
+        return "it is tried again" in self.log
+
+
+def test_a_worker_waits_for_redis_and_survives_its_restart(tmp_path: Path) -> None:
     redis = RedisServer(tmp_path / "redis", appendfsync="always")
     with redis, cluster(tmp_path / "app", redis, WORKFLOWS, workers=0) as deployed:
-        first = deployed.submit("hello")["task_id"]
+        before = deployed.submit("hello")["task_id"]
         redis.kill()
-        folder = tmp_path / "app"
-        worker = Worker(tmp_path / "early", folder, **deployed.settings)
-        with subprocess.Popen(
-            worker.command(), env=environment(**deployed.settings), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        ) as early:
-            assert early.stdout is not None
-            assert b"tried again" in early.stdout.readline()
+        with Early(tmp_path / "early", tmp_path / "app", **deployed.settings) as worker:
             redis.start()
-            deployed.until(first, "completed")
+            deployed.until(before, "completed")
             redis.kill()
             redis.start()
-            second = deployed.submit("hello")["task_id"]
-            deployed.until(second, "completed")
-            early.terminate()
-            early.communicate(timeout=PATIENCE)
-            assert early.returncode == 0
+            deployed.until(deployed.submit("hello")["task_id"], "completed")
+            assert worker.stop() == 0
 
 
 def test_a_work_horse_is_replaced_after_so_many_tasks(deployed: Cluster) -> None:

@@ -17,8 +17,10 @@ ALLOWED = re.compile(
     r"|stepwell:list:(completed|failed|cancelled):.*"
     r"|stepwell:(ended|keys|audit)"
     r"|rq:job:.*|rq:(finished|failed|canceled):.*"
+    r"|stepwell:presence:.*"
 )
-"""The keys that may name an ended task: what the record is made of and found by, and RQ's registries of ended jobs."""
+"""The keys that may name an ended task: what the record is made of and found by, RQ's registries of ended jobs, and
+what a killed worker last showed of itself."""
 
 EXACTNESS = 0.001
 """Seconds by which a time that the API shows may be too early."""
@@ -26,11 +28,13 @@ EXACTNESS = 0.001
 
 @dataclass(frozen=True)
 class Ended:
-    """A task as the API shows it when all is over: its record, its events, and what a run without faults answers."""
+    """A task as the API shows it when all is over: its record and events; and of a run without faults the outputs, and
+    the paths of the steps that leave effects."""
 
     record: Mapping[str, Any]
     events: Sequence[Mapping[str, Any]]
-    expected: Any
+    outputs: Any
+    paths: Sequence[str]
 
     @property
     def task_id(self) -> str:
@@ -41,11 +45,10 @@ class Ended:
 @dataclass(frozen=True)
 class Evidence:
     """All that a test saw. `faults`: how often a task may have been interrupted, `everywhere` if any task may have
-    been; `zombies` are processes that were stopped in the middle of a step; `paths` are the steps of each task."""
+    been; `zombies` are processes that were stopped in the middle of a step."""
 
     tasks: Sequence[Ended]
     effects: Sequence[Effect]
-    paths: Collection[str]
     faults: Mapping[str, int] = field(default_factory=dict)
     everywhere: int = 0
     zombies: Collection[int] = ()
@@ -70,10 +73,11 @@ def leftovers(client: redis.Redis, ended: Collection[str]) -> list[str]:
     """Where Redis still names ended tasks outside of their records: leases, timers, lists, registries of live jobs."""
     return [
         f"{task_id} in {key}"
-        for key in sorted(found.decode() for found in client.scan_iter(count=1000))
+        for key in sorted(str(found, "utf-8") for found in client.scan_iter(count=1000))
         if not ALLOWED.fullmatch(key)
+        for text in [f"{key} {_content(client, key)}"]
         for task_id in ended
-        if task_id in f"{key} {_content(client, key)}"
+        if task_id in text
     ]
 
 
@@ -81,8 +85,8 @@ def _ending(task: Ended) -> Iterator[str]:
     record = task.record
     if record["status"] != "completed":
         yield f"it is {record['status']}, not completed: {record.get('error')}"
-    elif record["result"]["outputs"] != task.expected:
-        yield f"its outputs are {record['result']['outputs']} instead of {task.expected}"
+    elif record["result"]["outputs"] != task.outputs:
+        yield f"its outputs are {record['result']['outputs']} instead of {task.outputs}"
     endings = [event["kind"] for event in task.events if event["kind"] in ("task.completed", "task.failed")]
     if len(endings) > 1:
         yield f"it ended more than once: {endings}"
@@ -94,7 +98,7 @@ def _runs(task: Ended, effects: Sequence[Effect], most: int, seen: Evidence) -> 
     committed = {event["path"]: _seconds(event["at"]) for event in task.events if event["kind"] == "step.completed"}
     told = Counter(event["path"] for event in task.events if event["kind"] == "step.completed")
     runs = Counter(effect.path for effect in effects)
-    for path in sorted({*seen.paths, *runs}):
+    for path in sorted({*task.paths, *runs}):
         if not 1 <= runs[path] <= most:
             yield f"{path} ran {runs[path]} times instead of 1 to {most}"
         if told[path] != 1:
@@ -110,7 +114,7 @@ def _seconds(time: str) -> float:
 
 def _content(client: redis.Redis, key: str) -> str:
     """Everything under a key, as text."""
-    kind = client.type(key).decode()
+    kind: Any = client.type(key)
     readers: Mapping[str, Any] = {
         "string": lambda: client.get(key),
         "list": lambda: client.lrange(key, 0, -1),
@@ -120,4 +124,4 @@ def _content(client: redis.Redis, key: str) -> str:
         "stream": lambda: client.xrange(key),
         "none": lambda: "",
     }
-    return str(readers[kind]())
+    return str(readers[kind.decode()]())

@@ -31,8 +31,8 @@ EVENTS = (
     event("step.completed", "second", 21.0),
     event("task.completed", None, 22.0),
 )
-TASK = Ended(RECORD, EVENTS, OUTPUTS)
-GOOD = Evidence([TASK], [FIRST, SECOND], ["first", "second"])
+TASK = Ended(RECORD, EVENTS, OUTPUTS, ["first", "second"])
+GOOD = Evidence([TASK], [FIRST, SECOND])
 
 
 def changed(**fields: Any) -> Evidence:
@@ -107,5 +107,5 @@ def test_leftovers_in_redis_are_found(redis_server: RedisServer, command: tuple[
     client.rpush("stepwell:task:t1", "{}")
     client.zadd("rq:finished:q", {"t1": 1})
     assert leftovers(client, ["t1"]) == []
-    client.execute_command(*command)
+    client.execute_command(*command)  # type: ignore[no-untyped-call]
     assert leftovers(client, ["t1"]) == [f"t1 in {command[1]}"]

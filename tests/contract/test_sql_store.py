@@ -15,10 +15,12 @@ import pytest
 import sqlalchemy as sa
 
 from stepwell.errors import SettingsError, Unavailable
-from stepwell.ports import Commit
+from stepwell.ports import Commit, TaskFilter
+from stepwell.stores import records
 from stepwell.stores.sql import SqlStore, database, schema
+from stepwell.stores.sql import store as sql_store
 from stepwell.stores.sql.migrations import MIGRATIONS, Migration
-from stepwell.task import FORMAT, NewTask, Status, StepRecord, StepStatus
+from stepwell.task import FORMAT, AuditEntry, NewTask, Status, StepRecord, StepStatus
 
 NEW = NewTask("t1", "orders", "hash-1", "steps: []", "line", 1, "{}", timeout=60, max_retries=3)
 STEP = StepRecord("load", "0001", StepStatus.COMPLETED, "call", output="1")
@@ -141,7 +143,8 @@ def test_threads_that_open_a_new_database_at_once_agree(open_store: Callable[[],
 
 WRITER = """
 import sys
-from stepwell.ports import Commit
+from stepwell.ports import Commit, TaskFilter
+from stepwell.stores import records
 from stepwell.stores.sql import SqlStore
 from stepwell.task import NewTask, Status
 store = SqlStore(sys.argv[1])
@@ -236,3 +239,44 @@ def test_connections_that_the_server_closed_are_replaced(postgres_url: str) -> N
         store.ping()
         other._db.read(lambda session: session.rows(kill, {}))
         assert isinstance(store.reap(), list)
+
+
+def test_the_newest_entries_of_the_audit_log_are_kept(
+    open_store: Callable[[], SqlStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "AUDIT_KEPT", 3)
+    store = open_store()
+    for number in range(5):
+        store.note(AuditEntry("ann", "admin", "task.cancel", f"t{number}", 202))
+    assert [entry.target for entry in store.audit().items] == ["t4", "t3", "t2"]
+
+
+def test_periods_that_are_over_leave_no_rows(path: Path) -> None:
+    time = [1_700_000_000.0]
+    with closing(SqlStore(f"sqlite:///{path}", clock=lambda: time[0])) as store:
+        store.create(NEW)
+        store.cancel("t1")
+        store.spend("ann", 1, 1, 60)
+        time[0] += 3600
+        store.reap()
+        left = "SELECT (SELECT count(*) FROM endings) + (SELECT count(*) FROM spending)"
+        assert store._db.read(lambda session: session.rows(left, {})) == [(0,)]
+
+
+@pytest.mark.parametrize("statement", ["oldest", "pace", "waiting", "counts"])
+def test_statistics_scan_no_tasks(open_store: Callable[[], SqlStore], statement: str) -> None:
+    store = open_store()
+    text = getattr(store._sql.ledger, statement)
+    params = {"queue": "line", "first": 0, "this": 5}
+    plan = [row[3] for row in store._db.read(lambda session: session.rows(f"EXPLAIN QUERY PLAN {text}", params))]
+    assert not [line for line in plan if line.startswith("SCAN tasks")]
+    assert statement != "oldest" or any("tasks_queued" in line for line in plan)
+
+
+@pytest.mark.parametrize(("queue", "index"), [(None, "tasks_dead"), ("line", "tasks_dead_by_queue")])
+def test_dead_letters_have_an_index(open_store: Callable[[], SqlStore], queue: str | None, index: str) -> None:
+    store = open_store()
+    listing, params = sql_store._listing(TaskFilter(dead=True, queue=queue), None)
+    text = f"EXPLAIN QUERY PLAN {store._sql.text(listing)}"
+    found = store._db.read(lambda session: session.rows(text, {**params, "limit": 5}))
+    assert any(f"INDEX {index} " in f"{row[3]} " for row in found)

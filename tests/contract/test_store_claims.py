@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.contract.building import ERROR, LEASE, NOTHING, at_once, bring, end, kinds, new, running, step
+from tests.contract.building import ERROR, LEASE, NOTHING, at_once, bring, end, ended, kinds, new, running, step
 
 from stepwell.errors import ClaimLost, Conflict
 from stepwell.lifecycle import CRASH_DELAY

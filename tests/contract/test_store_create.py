@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.contract.building import at_once, ended, kinds, new
+from tests.contract.building import at_once, bring, ended, kinds, new, running
 
 from stepwell.errors import Conflict, InvalidInput, NotFound, QueueFull
 from stepwell.ports import TaskFilter, TaskStore

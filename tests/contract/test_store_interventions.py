@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.contract.building import ERROR, NOTHING, bring, kinds, running, step
+from tests.contract.building import ERROR, NOTHING, all_pages, bring, ended, kinds, running, step
 
 from stepwell.errors import Conflict, NotFound
 from stepwell.ports import Commit, TaskFilter, TaskStore

@@ -16,6 +16,9 @@ from stepwell.task import Error, NewEvent, Status
 if TYPE_CHECKING:
     pass
 
+if TYPE_CHECKING:
+    from tests.contract.conftest import Clock
+
 
 class TestReading:
     @pytest.mark.parametrize(

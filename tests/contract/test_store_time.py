@@ -34,8 +34,7 @@ class TestTime:
         assert kinds(store)[-1] == "task.queued"
 
     def test_wake_answers_at_most_a_thousand(self, store: TaskStore, clock: Clock) -> None:
-        for number in range(1001):
-            store.create(new(f"t{number:04}", delay=1))
+        store.create_many([new(f"t{number:04}", delay=1) for number in range(1001)])
         clock.advance(1)
         assert [len(store.wake()), len(store.wake()), len(store.wake())] == [1000, 1, 0]
         assert store.counts()["line"]["queued"] == 1001

@@ -1,24 +1,29 @@
-"""Random moves: the SQL store answers what its twin in memory answers, and its counters equal a recount."""
+"""Random moves: every store answers what its twin in memory answers, and its counters equal a recount."""
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from tests.servers import RedisServer
 
 from stepwell import lifecycle
 from stepwell.errors import StepwellError
-from stepwell.ports import Commit, TaskFilter, TaskStore
+from stepwell.ports import Claim, Commit, TaskFilter, TaskStore
+from stepwell.redis_client import RedisClient
 from stepwell.stores.memory import MemoryStore
+from stepwell.stores.redis import RedisStore
 from stepwell.stores.sql import SqlStore
-from stepwell.task import Error, Event, NewEvent, NewTask, Status, StepRecord, StepStatus
+from stepwell.stores.sql.schema import TABLES, versions
+from stepwell.task import AuditEntry, Error, Event, NewEvent, NewTask, Status, StepRecord, StepStatus
 
 IDS = st.sampled_from(["t1", "t2", "t3"])
 TOKENS = st.sampled_from(["A", "B", "C", "D"])
@@ -51,42 +56,59 @@ COMMITS = st.builds(
     progress=st.sampled_from([None, {"percent": 1}]),
     undoing=st.booleans(),
 )
+BOUNDS = st.sampled_from([None, 1, 3])
+QUEUES = st.sampled_from("xy")
+WORKERS = st.sampled_from(["host:1", "host:2"])
+DEAD = st.sampled_from([None, None, True, False])
+NEW = st.builds(
+    lambda task_id, key, fingerprint, delay, undo, queue, priority, size, definition, file: NewTask(
+        task_id, "w", definition, f"text of {definition}", queue, priority, _text(size) or "", 60, 3, undo=undo,
+        delay=max(0.0, delay), idempotency_key=key, fingerprint=fingerprint, labels={"queue": queue}, files=(file,),
+    ),
+    IDS, st.sampled_from([None, "k"]), st.sampled_from(["f", "f", "g"]), TIMES, st.booleans(), QUEUES,
+    st.integers(0, 3), st.sampled_from([1, 2, 40_000]), st.sampled_from(["h1", "h2"]), UPLOADS,
+)  # fmt: skip
+GAUGES = {*Status, *lifecycle.QUEUED_BY_PRIORITY, "dead"}
+SETTINGS = settings(
+    max_examples=25,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+Clock = Callable[[], float]
+MakeStore = Callable[[Clock], TaskStore]
+"""Makes an empty store with this clock."""
 
 
 class TwoStores(RuleBasedStateMachine):
-    """Both stores get the same calls at the same times."""
+    """Both stores get the same calls at the same times; `make` makes the other one."""
+
+    make: ClassVar[staticmethod[[Clock], TaskStore]]
 
     def __init__(self) -> None:
         super().__init__()
         self.time = 1_700_000_000.0
-        self.folder = tempfile.TemporaryDirectory(prefix="stepwell-twin-")
-        url = f"sqlite:///{Path(self.folder.name) / 'twin.db'}"
         self.memory: TaskStore = MemoryStore(lambda: self.time)
-        self.sql: TaskStore = SqlStore(url, clock=lambda: self.time)
+        self.other = type(self).make(lambda: self.time)
 
     def teardown(self) -> None:
-        self.sql.close()
-        self.folder.cleanup()
+        self.other.close()
 
     def both(self, call: Callable[[TaskStore], Any]) -> None:
-        assert _answer(call, self.sql) == _answer(call, self.memory)
+        assert _answer(call, self.other) == _answer(call, self.memory)
 
-    @rule(
-        task_id=IDS, key=st.sampled_from([None, "k"]), delay=TIMES, undo=st.booleans(), queue=st.sampled_from("xy"),
-        size=st.sampled_from([1, 2, 40_000]), definition=st.sampled_from(["h1", "h2"]), file=UPLOADS,
-    )  # fmt: skip
-    def create(
-        self, task_id: str, key: str | None, delay: float, undo: bool, queue: str, size: int, definition: str, file: str
-    ) -> None:
-        new = NewTask(
-            task_id, "w", definition, f"text of {definition}", queue, 1, _text(size) or "", 60, 3, undo=undo,
-            delay=max(0.0, delay), idempotency_key=key, labels={"queue": queue}, files=(file,),
-        )  # fmt: skip
-        self.both(lambda store: store.create(new))
+    @rule(new=NEW, bound=BOUNDS)
+    def create(self, new: NewTask, bound: int | None) -> None:
+        self.both(lambda store: store.create(new, bound))
 
-    @rule(task_id=IDS, token=TOKENS)
-    def claim(self, task_id: str, token: str) -> None:
-        self.both(lambda store: store.claim(task_id, token, "host"))
+    @rule(new=st.lists(NEW, max_size=4), bound=BOUNDS)
+    def create_many(self, new: list[NewTask], bound: int | None) -> None:
+        self.both(lambda store: store.create_many(new, bound))
+
+    @rule(task_id=IDS, token=TOKENS, worker=WORKERS)
+    def claim(self, task_id: str, token: str, worker: str) -> None:
+        self.both(lambda store: _plain(store.claim(task_id, token, worker)))
 
     @rule(task_id=IDS, token=TOKENS, commit=COMMITS)
     def commit(self, task_id: str, token: str, commit: Commit) -> None:
@@ -100,9 +122,9 @@ class TwoStores(RuleBasedStateMachine):
     def suspend(self, task_id: str, token: str, commit: Commit, pause: float, error: Error | None) -> None:
         self.both(lambda store: store.suspend(task_id, token, commit, max(0.0, pause), error))
 
-    @rule(task_id=IDS, token=TOKENS, commit=COMMITS)
-    def release(self, task_id: str, token: str, commit: Commit) -> None:
-        self.both(lambda store: store.release(task_id, token, commit))
+    @rule(task_id=IDS, token=TOKENS, commit=COMMITS, pause=TIMES)
+    def release(self, task_id: str, token: str, commit: Commit, pause: float) -> None:
+        self.both(lambda store: store.release(task_id, token, commit, pause))
 
     @rule(claims=st.dictionaries(IDS, TOKENS))
     def renew(self, claims: dict[str, str]) -> None:
@@ -112,6 +134,10 @@ class TwoStores(RuleBasedStateMachine):
     def reap(self, grace: bool) -> None:
         self.both(lambda store: store.reap(grace))
 
+    @rule(worker=WORKERS, crashed=st.booleans())
+    def lose(self, worker: str, crashed: bool) -> None:
+        self.both(lambda store: store.lose(worker, crashed))
+
     @rule()
     def wake(self) -> None:
         self.both(lambda store: store.wake())
@@ -120,9 +146,27 @@ class TwoStores(RuleBasedStateMachine):
     def cancel(self, task_id: str, force: bool) -> None:
         self.both(lambda store: store.cancel(task_id, force))
 
-    @rule(task_id=IDS, paths=st.sets(PATHS))
-    def retry(self, task_id: str, paths: set[str]) -> None:
-        self.both(lambda store: store.retry(task_id, sorted(paths)))
+    @rule(task_id=IDS, paths=st.sets(PATHS), attempt=st.sampled_from([1, 1, 2, 3]))
+    def retry(self, task_id: str, paths: set[str], attempt: int) -> None:
+        self.both(lambda store: store.retry(task_id, sorted(paths), attempt))
+
+    @rule(task_id=IDS)
+    def discard(self, task_id: str) -> None:
+        self.both(lambda store: store.discard(task_id))
+
+    @rule(queue=QUEUES, paused=st.booleans())
+    def pause(self, queue: str, paused: bool) -> None:
+        self.both(lambda store: store.pause(queue) if paused else store.resume(queue))
+        self.both(lambda store: set(store.paused()))
+
+    @rule(account=st.sampled_from(["ann", "bob"]), amount=st.integers(0, 3), limit=st.integers(0, 5))
+    def spend(self, account: str, amount: int, limit: int) -> None:
+        self.both(lambda store: store.spend(account, amount, limit, 1e9))
+
+    @rule(task_id=IDS, limit=st.integers(1, 3))
+    def note(self, task_id: str, limit: int) -> None:
+        self.both(lambda store: store.note(AuditEntry("ann", "admin", "task.get", task_id, 200)))
+        self.both(lambda store: list(store.audit(limit).items))
 
     @rule(older_than=st.sampled_from([0.0, 5.0, 1000.0]), limit=st.sampled_from([1, 1000]))
     def purge(self, older_than: float, limit: int) -> None:
@@ -132,11 +176,13 @@ class TwoStores(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.time += seconds
 
-    @rule(older_than=st.sampled_from([0.0, 5.0]), status=st.sampled_from([None, *Status]), queue=st.sampled_from("xy"))
-    def look(self, older_than: float, status: Status | None, queue: str) -> None:
+    @rule(older_than=st.sampled_from([0.0, 5.0]), status=st.sampled_from([None, *Status]), queue=QUEUES, dead=DEAD)
+    def look(self, older_than: float, status: Status | None, queue: str, dead: bool | None) -> None:
         self.both(lambda store: store.due_in())
         self.both(lambda store: store.queued(older_than))
-        self.both(lambda store: store.list(TaskFilter(status=status, labels={"queue": queue})))
+        self.both(lambda store: list(store.list(TaskFilter(status=status, labels={"queue": queue}, dead=dead)).items))
+        self.both(lambda store: dict(store.ages()))
+        self.both(lambda store: {name: dict(ended) for name, ended in store.pace().items() if any(ended.values())})
 
     @rule(task_id=IDS, key=st.sampled_from(["variables", "outputs", "output:a", "output:b"]))
     def inspect(self, task_id: str, key: str) -> None:
@@ -151,17 +197,52 @@ class TwoStores(RuleBasedStateMachine):
 
     @invariant()
     def counters_equal_a_recount(self) -> None:
-        tasks = self.sql.list(TaskFilter(), limit=1000).items
-        counted = Counter((task.queue, str(task.status)) for task in tasks)
+        counted: Counter[tuple[str, str]] = Counter()
+        for task in self.other.list(TaskFilter(), limit=1000).items:
+            counted.update((task.queue, str(name)) for name in lifecycle.count_changes(None, task))
         kept = {
             (queue, name): number
-            for queue, numbers in self.sql.counts().items()
+            for queue, numbers in self.other.counts().items()
             for name, number in numbers.items()
-            if name in set(Status) and number
+            if name in GAUGES and number
         }
-        assert kept == dict(counted)
-        assert self.sql.counts() == self.memory.counts()
-        assert {name for numbers in self.sql.counts().values() for name in numbers} <= set(lifecycle.COUNTERS)
+        assert kept == {key: number for key, number in counted.items() if key[1] in GAUGES}
+        self.both(lambda store: {queue: dict(numbers) for queue, numbers in store.counts().items()})
+
+
+def _sqlite(request: pytest.FixtureRequest) -> MakeStore:
+    folder: Path = request.getfixturevalue("tmp_path")
+    numbers = count()
+    return lambda clock: SqlStore(f"sqlite:///{folder}/{next(numbers)}.db", clock=clock)
+
+
+def _postgres(request: pytest.FixtureRequest) -> MakeStore:
+    url: str = request.getfixturevalue("postgres_url")
+    names = ", ".join(table.name for table in TABLES.sorted_tables if table is not versions)
+
+    def make(clock: Clock) -> TaskStore:
+        store = SqlStore(url, clock=clock)
+        store._db.write(lambda session: session.do(f"TRUNCATE {names}", {}))
+        return store
+
+    return make
+
+
+def _redis(request: pytest.FixtureRequest) -> MakeStore:
+    server: RedisServer = request.getfixturevalue("redis_server")
+    numbers = count()
+    return lambda clock: RedisStore(RedisClient(server.url), f"twin{next(numbers)}", clock=clock)
+
+
+TWINS = {"sqlite": _sqlite, "postgres": _postgres, "redis": _redis}
+
+
+@pytest.mark.parametrize("kind", TWINS)
+def test_a_store_answers_as_its_twin_in_memory(kind: str, request: pytest.FixtureRequest) -> None:
+    class Twins(TwoStores):
+        make = staticmethod(TWINS[kind](request))
+
+    run_state_machine_as_test(Twins, settings=SETTINGS)
 
 
 def _answer(call: Callable[[TaskStore], Any], store: TaskStore) -> Any:
@@ -179,11 +260,5 @@ def _without_id(event: Event) -> Event:
     return replace(event, id=0)
 
 
-TwoStores.TestCase.settings = settings(
-    max_examples=25,
-    stateful_step_count=40,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-TestTwoStores = TwoStores.TestCase
+def _plain(claim: Claim | None) -> Claim | None:
+    return claim and replace(claim, steps=list(claim.steps))

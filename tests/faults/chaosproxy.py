@@ -11,6 +11,7 @@ Keys (sticky; null, and for all but `drop_reply_after` 0 or false too, clears):
     refuse: true            close at once with RST
     cut_after_bytes: N      RST each connection after N bytes from the target (a reply lost half way)
     drop_reply_after: N     let N client chunks through, then swallow the target's answers (was it done or not?)
+    cut_replies: {WORD: N}  RST instead of the reply to each of the next N requests that hold WORD, a sha1 for example
     kill: true              RST every open connection now (once)
 """
 
@@ -96,6 +97,7 @@ class Connection:
         self.target = target
         self.requests = 0
         self.reply_bytes = 0
+        self.cut_next = False
 
     def reset(self) -> None:
         """RST, to both sides."""
@@ -108,6 +110,7 @@ class Connection:
             while chunk := await self.arrived(reader):
                 if not self.faults.get("blackhole"):
                     self.requests += 1
+                    self.cut_next = self.is_to_be_cut(chunk)
                     self.target.write(chunk)
                     await self.target.drain()
 
@@ -117,6 +120,9 @@ class Connection:
             while chunk := await self.arrived(reader):
                 if self.faults.get("blackhole") or self.dropped():
                     continue
+                if self.cut_next:
+                    self.reset()
+                    return
                 room = self.room()
                 self.client.write(chunk[:room])
                 await self.client.drain()
@@ -139,6 +145,15 @@ class Connection:
         """Whether the client shall not see the target's answer."""
         allowed = self.faults.get("drop_reply_after")
         return allowed is not None and self.requests > allowed
+
+    def is_to_be_cut(self, request: bytes) -> bool:
+        """Whether the reply to this request shall not arrive; each that does not is counted off."""
+        left = self.faults.get("cut_replies", {})
+        for word, times in left.items():
+            if times > 0 and word.encode() in request:
+                left[word] = times - 1
+                return True
+        return False
 
     def room(self) -> int | None:
         """How many bytes of replies still fit before the cut; `None` for all."""

@@ -22,6 +22,7 @@ class Faults(TypedDict, total=False):
     refuse: bool | None
     cut_after_bytes: int | None
     drop_reply_after: int | None
+    cut_replies: dict[str, int] | None
     kill: bool
 
 
@@ -43,7 +44,8 @@ class ChaosProxy(Program):
         """Change the faults; the answer holds the `state` of all faults, and counts of connections.
 
         `drop_reply_after=0` swallows the replies to what clients send from now on, until it is `None` again;
-        `kill=True` resets the open connections, once.
+        `cut_replies={sha: 2}` resets the connection instead of the reply to the next two requests that hold this
+        word, and the state counts them down; `kill=True` resets the open connections, once.
         """
         return self._tell(faults)
 

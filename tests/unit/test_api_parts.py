@@ -26,10 +26,10 @@ from stepwell.api.bodies import body_of, parse
 from stepwell.api.guards import FRAMING, SizeGuard
 from stepwell.api.inside import MAX_PAGE
 from stepwell.api.json_response import Json
-from stepwell.logs import configure
 from stepwell.api.problems import INTERNAL, KINDS, TooLarge
 from stepwell.api.requests import Execution
 from stepwell.api.server import _listening, serve
+from stepwell.logs import configure
 from stepwell.plan import compile_definition
 from stepwell.settings import Settings
 from stepwell.task import Apart, Error, Event, Page, Status, StepRecord, StepStatus, Task

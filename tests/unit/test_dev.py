@@ -1,4 +1,4 @@
-"""The parts of `stepwell dev`; the whole of it is in tests/acceptance/test_operations.py."""
+"""The parts of `stepwell dev`; the whole of it is in tests/acceptance/test_cli_dev.py."""
 
 from __future__ import annotations
 

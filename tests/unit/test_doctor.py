@@ -199,6 +199,11 @@ def test_postgres_that_does_not_answer_is_wrong_and_its_password_is_not_told() -
     assert "hunter22" not in found.message
 
 
+def test_another_kind_of_database_is_wrong() -> None:
+    [found] = check_database("mysql://localhost/tasks", is_queued=False)
+    assert (found.level, "mysql" in found.message) == (Level.WRONG, True)
+
+
 # -- the project ---------------------------------------------------------------------------------------------------
 
 

@@ -69,6 +69,7 @@ TRANSITIONS: dict[str, tuple[Callable[[Task], Task], dict[Status, Status]]] = {
     "suspended": (lambda before: lifecycle.suspended(before, 110, 5, 30, None), {RUNNING: WAITING}),
     "handed back": (lambda before: lifecycle.handed_back(before, 110, 5), {RUNNING: QUEUED}),
     "lost": (lambda before: lifecycle.lost(before, 110, 5), {RUNNING: QUEUED}),
+    "discarded": (lambda before: replace(lifecycle.discarded(before, 110), updated_at=110), {FAILED: FAILED}),
     "woken": (lambda before: lifecycle.woken(before, 110), {PENDING: QUEUED, WAITING: QUEUED}),
     "retried": (lambda before: lifecycle.retried(before, 110), {COMPLETED: QUEUED, FAILED: QUEUED, CANCELLED: QUEUED}),
 }
@@ -86,14 +87,47 @@ def test_each_transition_from_each_state(name: str, status: Status) -> None:
     assert (after.status, after.updated_at) == (allowed[status], 110)
 
 
-def test_the_third_crash_in_a_row_fails_it() -> None:
+def test_from_the_second_crash_in_a_row_on_it_waits_and_the_third_fails_it() -> None:
+    lost = lifecycle.lost(task(RUNNING, worker="host:1"), 110, 5)
+    assert (lost.status, lost.crashes, lost.worker, lost.ran_for, lost.wake_at) == (QUEUED, 1, None, 5, None)
     lost = lifecycle.lost(task(RUNNING, crashes=1, worker="host:1"), 110, 5)
-    assert (lost.status, lost.crashes, lost.worker, lost.ran_for) == (QUEUED, 2, None, 5)
+    assert (lost.status, lost.crashes, lost.worker) == (WAITING, 2, None)
+    assert lost.wake_at == 110 + lifecycle.CRASH_DELAY
     lost = lifecycle.lost(replace(lost, status=RUNNING, worker="host:2"), 120, 1)
-    assert (lost.status, lost.completed_at) == (FAILED, 120)
+    assert (lost.status, lost.completed_at, lost.dead) == (FAILED, 120, True)
     assert lost.error is not None
     assert (lost.error.code, lost.error.retryable) == ("worker_lost", False)
     assert "host:2" in lost.error.message
+
+
+def test_a_cancel_that_was_requested_waits_for_no_pause() -> None:
+    before = task(RUNNING, crashes=1, cancel_requested=True)
+    assert lifecycle.lost(before, 110, 5).status is QUEUED
+    assert lifecycle.handed_back(before, 110, 5, pause=30).status is QUEUED
+
+
+@pytest.mark.parametrize(("pause", "status", "wake_at"), [(0, QUEUED, None), (-1, QUEUED, None), (30, WAITING, 140)])
+def test_a_task_is_handed_back_with_or_without_a_pause(pause: float, status: Status, wake_at: float | None) -> None:
+    after = lifecycle.handed_back(task(RUNNING, worker="host:1"), 110, 5, pause)
+    assert (after.status, after.wake_at, after.worker) == (status, wake_at, None)
+    assert (after.crashes, after.attempt, after.retry_count, after.ran_for) == (0, 1, 0, 5)
+
+
+def test_only_what_failed_for_good_is_a_dead_letter() -> None:
+    for status in (COMPLETED, FAILED, CANCELLED):
+        assert lifecycle.finished(task(RUNNING), 110, 5, status, None, None).dead == (status is FAILED)
+    dead = task(FAILED, dead=True)
+    assert not lifecycle.retried(dead, 110).dead
+    discarded = lifecycle.discarded(dead, 110)
+    assert (discarded.status, discarded.dead, discarded.updated_at) == (FAILED, False, 110)
+    assert lifecycle.discarded(discarded, 120) is discarded
+
+
+def test_a_key_belongs_to_one_fingerprint() -> None:
+    asked = NewTask("t2", "w", "h", "text", "line", 1, "{}", timeout=60, max_retries=3, idempotency_key="k")
+    lifecycle.same_request(task(fingerprint="f"), replace(asked, fingerprint="f"))
+    with pytest.raises(Conflict, match="'k' belongs to task t1"):
+        lifecycle.same_request(task(fingerprint="f"), replace(asked, fingerprint="g"))
 
 
 @pytest.mark.parametrize(
@@ -213,18 +247,23 @@ def test_what_moves_of_a_task_tell() -> None:
 
 def test_what_moves_count() -> None:
     late = Error("timeout", "too slow")
-    assert lifecycle.count_changes(None, task(QUEUED)) == {"queued": 1}
+    assert lifecycle.count_changes(None, task(QUEUED)) == {"queued": 1, "queued:1": 1, "created_total": 1}
+    assert lifecycle.count_changes(None, task(PENDING)) == {"pending": 1, "created_total": 1}
+    assert lifecycle.count_changes(task(QUEUED, priority=3), task(RUNNING, priority=3)) == {
+        "queued": -1, "queued:3": -1, "running": 1,
+    }  # fmt: skip
     assert lifecycle.count_changes(task(QUEUED), task(QUEUED)) == {}
     assert lifecycle.count_changes(task(RUNNING), task(COMPLETED)) == {
         "running": -1, "completed": 1, "completed_total": 1,
     }  # fmt: skip
-    assert lifecycle.count_changes(task(RUNNING), task(FAILED, error=late)) == {
-        "running": -1, "failed": 1, "failed_total": 1, "timeout_total": 1,
+    assert lifecycle.count_changes(task(RUNNING), task(FAILED, error=late, dead=True)) == {
+        "running": -1, "failed": 1, "dead": 1, "failed_total": 1, "timeout_total": 1,
     }  # fmt: skip
+    assert lifecycle.count_changes(task(FAILED, dead=True), task(FAILED)) == {"dead": -1}
     assert lifecycle.count_changes(task(RUNNING), task(WAITING, attempt=2)) == {
         "running": -1, "waiting": 1, "retried_total": 1,
     }  # fmt: skip
-    assert lifecycle.count_changes(task(FAILED, error=late), None) == {"failed": -1}
+    assert lifecycle.count_changes(task(FAILED, error=late, dead=True), None) == {"failed": -1, "dead": -1}
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,12 @@ def test_a_pipeline_answers_in_order(client: RedisClient) -> None:
     assert client.run_many(calls) == [1, [[], [b"a"]], 2, [[], [b"b"]]]
 
 
+def test_a_pipeline_sends_a_source_once(client: RedisClient) -> None:
+    client.do("CONFIG", "RESETSTAT")
+    assert client.run_many([(COUNT, [1])] * 50) == list(range(1, 51))
+    assert b"cmdstat_eval:calls=1," in client.do("INFO", "commandstats")
+
+
 def test_an_empty_pipeline_does_nothing(client: RedisClient) -> None:
     assert client.run_many([]) == []
 

@@ -13,12 +13,16 @@ from stepwell.errors import Unavailable
 
 router = APIRouter(tags=["operations"])
 
+AWAY = "Redis is away, and tasks run in this process"
+"""All that is told without a key; the log tells where Redis is, and why."""
+
 
 @router.get("/health", summary="Whether the process lives", response_model=answers.Health)
 async def show_health(system: Asked) -> Json:
     """Asks nothing else, so that a store that is away does not get the process restarted; `degraded` tells what this
     process knows to be away, and tasks run here meanwhile."""
-    return Json(answers.Health(status="ok", version=stepwell.__version__, degraded=system.away()))
+    degraded = None if system.away() is None else AWAY
+    return Json(answers.Health(status="ok", version=stepwell.__version__, degraded=degraded))
 
 
 @router.get("/ready", summary="Whether it can take work", response_model=answers.Ready, responses=refusals(503))

@@ -13,8 +13,8 @@ import uvicorn
 
 from stepwell.api.app import create_app
 from stepwell.api.guards import is_loopback
-from stepwell.logs import configure
 from stepwell.errors import SettingsError, StepwellError
+from stepwell.logs import configure
 from stepwell.settings import Settings, load
 from stepwell.wiring import System, build
 

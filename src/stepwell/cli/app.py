@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stepwell.cli import keys, running, serving, tasks, workflows
+from stepwell.cli import keys, running, serving, tasks, workflows, working
 from stepwell.cli.dev import command as dev
 from stepwell.cli.doctor import command as doctor
 from stepwell.cli.exits import MEANINGS, code_of
@@ -49,6 +49,7 @@ app.command("cancel", help=tasks.CANCEL_HELP)(tasks.cancel)
 app.command("eval", help=tasks.EVAL_HELP)(tasks.evaluate)
 app.command("schema", help=workflows.SCHEMA_HELP)(workflows.schema)
 app.command("serve", help=serving.SERVE_HELP)(serving.serve)
+app.command("worker", help=working.WORKER_HELP)(working.worker)
 app.command("dev", help=dev.DEV_HELP)(dev.dev)
 app.command("doctor", help=doctor.DOCTOR_HELP)(doctor.doctor)
 app.add_typer(keys.app, name="keys", help=keys.KEYS_HELP)

@@ -88,17 +88,21 @@ class Sweeper:
 
     def reconcile(self, older_than: float) -> None:
         """Ring again where fewer bells wait than tasks are queued, for tasks that have been queued for so long."""
-        bells: Counter[tuple[str, int]] = Counter(dict(self._queue.lengths()))
-        counts = self._store.counts()
-        queued = {
-            (queue, priority): numbers.get(name, 0)
-            for queue, numbers in counts.items()
-            for priority, name in enumerate(QUEUED_BY_PRIORITY)
-        }
-        if all(bells[line] >= number for line, number in queued.items()):
-            return
+        try:
+            if self._all_are_rung_for():
+                return
+        except Unavailable as error:  # it may still be possible to ring for some
+            log.warning("bells cannot be counted: %s", error)
         if rung := self._queue.ring_again(self._store.queued(older_than)):
             log.info("%d tasks were queued, but nobody had been rung for", rung)
+
+    def _all_are_rung_for(self) -> bool:
+        bells = Counter(dict(self._queue.lengths()))
+        return all(
+            bells[queue, priority] >= numbers.get(name, 0)
+            for queue, numbers in self._store.counts().items()
+            for priority, name in enumerate(QUEUED_BY_PRIORITY)
+        )
 
     def _rounds(self) -> None:
         pause = 0.0

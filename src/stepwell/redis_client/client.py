@@ -111,6 +111,8 @@ class RedisClient:
         try:
             return self._talk(commands)
         except NotDelivered as error:
+            if len(commands) == total:
+                raise
             raise partly(error, total - len(commands), total) from error
 
     def _ask(self, commands: Sequence[Command], wait: float, within: float | None) -> list[Any]:
@@ -125,6 +127,8 @@ class RedisClient:
         refused = [reply for reply in replies if isinstance(reply, Refused)]
         if refused:
             self._breaker.failed(refused[0], refused[0].reads)
+            if len(refused) == len(replies):
+                raise refused[0]
             raise partly(refused[0], len(replies) - len(refused), len(replies))
         self._breaker.succeeded()
         return replies

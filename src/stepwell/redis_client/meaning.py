@@ -77,7 +77,7 @@ def unknown(error: Exception, place: str) -> Unavailable:
 
 def partly(error: NotDelivered, done: int, total: int) -> Unavailable:
     """The error to raise if a part of a pipeline was done, and the rest was not."""
-    return Unavailable(f"{error}; {done} of {total} requests were done") if done else error
+    return Unavailable(f"{error}; {done} of {total} requests were done")
 
 
 def _code(error: RedisError) -> str:

@@ -125,12 +125,18 @@ def _store(settings: Settings, shared: Shared | None) -> TaskStore:
         return open_database(settings)
     if not shared.in_redis:
         return shared.store
-    return FallbackStore(shared.store, open_database(settings), settings.lease_seconds)
+    return FallbackStore(
+        shared.store,
+        open_database(settings),
+        max_local=settings.inline_queue_max_size,
+        lease_seconds=settings.lease_seconds,
+    )
 
 
 def _dispatch(shared: Shared, store: TaskStore, pool: InlineQueue) -> Dispatch:
-    is_local = store.is_local if isinstance(store, FallbackStore) else lambda _: False
-    return Dispatch(shared.queue, pool, is_local, lambda: shared.client.state().reason or "Redis was away")
+    if isinstance(store, FallbackStore):
+        return Dispatch(shared.queue, pool, store.is_local, lambda: store.why_local)
+    return Dispatch(shared.queue, pool, lambda _: False, lambda: "")
 
 
 def _defaults(settings: Settings) -> Defaults:

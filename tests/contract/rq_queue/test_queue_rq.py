@@ -354,6 +354,15 @@ def sql(client: RedisClient, tmp_path: Path) -> Iterator[Parts]:
     store.close()
 
 
+def test_jobs_expire_as_nobody_tells_when_their_records_are_purged(sql: Parts, redis: Redis) -> None:
+    sql.submit("a", "b", "c")
+    sql.cancel("c")
+    for task_id, status in [("a", Status.COMPLETED), ("b", Status.FAILED)]:
+        claim = sql.take()
+        sql.feed().ended(sql.store.finish(task_id, claim.token, NOTHING, status, None, None), claim.token)
+    assert all(RESULT_TTL - 60 < redis.ttl(f"rq:job:{task_id}") <= RESULT_TTL for task_id in "abc")
+
+
 def test_a_second_bell_for_one_that_waits_does_nothing(sql: Parts, redis: Redis) -> None:
     (task,) = sql.submit("a")
     sql.queue.ring(task)

@@ -28,7 +28,7 @@ Python file of the project, or .env, changes. Ctrl-C stops all of it.
 FOLDER = Path("data/dev-redis")
 
 PROGRAMS = {
-    "worker": (sys.executable, "-c", "from stepwell.worker.program import main; raise SystemExit(main())"),
+    "worker": (sys.executable, "-m", "stepwell", "worker"),
     "api": (sys.executable, "-m", "stepwell", "serve"),
 }
 

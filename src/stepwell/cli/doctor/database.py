@@ -24,10 +24,13 @@ def check_database(url: str, is_queued: bool) -> Iterator[Finding]:
     except sa.exc.ArgumentError as error:
         yield wrong("store", f"DATABASE_URL is no URL of a database: {error}", "correct it")
         return
-    if parsed.get_backend_name() == "sqlite":
+    kind = parsed.get_backend_name()
+    if kind == "sqlite":
         yield _check_sqlite(Path(parsed.database or ""), is_queued)
-    else:
+    elif kind == "postgresql":
         yield from _check_postgres(parsed)
+    else:
+        yield wrong("store", f"DATABASE_URL names a {kind} database", "use sqlite:///… or postgresql://…")
 
 
 def _check_sqlite(file: Path, is_queued: bool) -> Finding:

@@ -133,7 +133,7 @@ def _check_workers(connection: redis.Redis, known: Settings) -> Iterator[Finding
     for queue in known.queues:
         alive = _alive(connection, names.prefix(known.namespace), queue)
         if alive:
-            yield ok(f"workers {queue}", f"{alive} work-horse{'s' if alive > 1 else ''}, each one task at a time")
+            yield ok(f"workers {queue}", f"{alive} work-horse{'s' if alive > 1 else ''}")
         else:
             remedy = "start python run_worker.py, or leave the queue out of QUEUES"
             yield wrong(f"workers {queue}", "no worker is alive: tasks would wait for one", remedy)

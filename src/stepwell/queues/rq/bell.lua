@@ -45,11 +45,11 @@ local function iso(now)
     floor(rest / 3600), floor(rest / 60) % 60, rest % 60, micros)
 end
 
--- What never changes in a job. Every field is at most 64 bytes long, so that Redis keeps the hash compact.
-local function write_job(id, line, at)
-  redis.call('HSET', job_key(id), 'data', '["' .. FUNCTION .. '", null, [], {}]', 'description', FUNCTION .. '()',
-    'origin', line, 'created_at', at, 'enqueued_at', at, 'timeout', '-1', 'result_ttl', RESULT_TTL,
-    'failure_ttl', RESULT_TTL, 'retries_left', RETRIES)
+-- A job as it is when it is new. Every field is at most 64 bytes long, so that Redis keeps the hash compact.
+local function write_job(id, line, status, at)
+  redis.call('HSET', job_key(id), 'status', status, 'data', '["' .. FUNCTION .. '", null, [], {}]',
+    'description', FUNCTION .. '()', 'origin', line, 'created_at', at, 'enqueued_at', at, 'timeout', '-1',
+    'result_ttl', RESULT_TTL, 'failure_ttl', RESULT_TTL, 'retries_left', RETRIES)
 end
 
 -- Wakes one idle work-horse. A hint that none takes is dropped by the first that finds nothing to do.
@@ -87,14 +87,14 @@ local function stop(id, line, worker, counter)
   if redis.call('ZREM', PREFIX .. ':wip:' .. line, execution) == 0 then
     return false
   end
-  local executions = PREFIX .. ':worker:' .. worker .. ':executions'
-  redis.call('DEL', PREFIX .. ':execution:' .. execution, PREFIX .. ':executions:' .. id)
-  redis.call('SREM', executions, execution)
-  show(worker, redis.call('SCARD', executions) > 0 and 'busy' or 'idle', counter)
+  redis.call('DEL', PREFIX .. ':execution:' .. execution)
+  redis.call('SREM', PREFIX .. ':worker:' .. worker .. ':executions', execution)
+  show(worker, 'idle', counter)  -- if it runs others at the same time, the next beat of its parent says so
   return true
 end
 
--- `became` is the status of the job, and the name of the registry that holds it from now on.
+-- `became` is the status of the job, and the name of the registry that holds it from now on. The job itself lives as
+-- long as the record of its task.
 local function keep(id, line, became, now, message)
   local job, registry = job_key(id), PREFIX .. ':' .. became .. ':' .. line
   if redis.call('HSET', job, 'status', became, 'ended_at', iso(now)) == 2 then
@@ -106,7 +106,6 @@ local function keep(id, line, became, now, message)
   elseif became == 'canceled' then
     redis.call('ZREMRANGEBYSCORE', registry, 0, now)  -- RQ itself never forgets one that was cancelled
   end
-  redis.call('EXPIRE', job, RESULT_TTL)
   redis.call('ZADD', registry, now + RESULT_TTL, id)
 end
 
@@ -194,8 +193,7 @@ function bell.ring(id, queue, priority, now, command)
     fetch_back(id, line, was[1], was[2] or '')
     redis.call('HSET', job_key(id), 'status', 'queued', 'enqueued_at', at)
   else
-    write_job(id, line, at)
-    redis.call('HSET', job_key(id), 'status', 'queued')
+    write_job(id, line, 'queued', at)
   end
   if redis.call(command or 'RPUSH', list_key(line), id) == 1 then
     redis.call('SADD', PREFIX .. ':queues', list_key(line))
@@ -228,11 +226,10 @@ end
 function bell.started(id, queue, priority, token, worker, now)
   local line, execution = line_of(queue, priority), id .. ':' .. EXECUTION
   if redis.call('HSET', job_key(id), 'status', 'started', 'started_at', iso(now), 'worker_name', worker) == 3 then
-    write_job(id, line, iso(now))  -- deleted behind our back
+    write_job(id, line, 'started', iso(now))  -- deleted behind our back
   end
   redis.call('HSET', PREFIX .. ':execution:' .. execution, 'id', EXECUTION, 'job_id', id,
     'created_at', now, 'last_heartbeat', now, 'worker_name', worker)
-  redis.call('ZADD', PREFIX .. ':executions:' .. id, '+inf', EXECUTION)
   redis.call('ZADD', PREFIX .. ':wip:' .. line, '+inf', execution)
   redis.call('SADD', PREFIX .. ':worker:' .. worker .. ':executions', execution)
   show(worker, 'busy')

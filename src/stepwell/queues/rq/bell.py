@@ -14,8 +14,8 @@ FUNCTION = "stepwell.worker.run_task"
 def bell(namespace: str, result_ttl: float, retries: int = 3) -> str:
     """Lua text that defines a local table `bell` and no other name, to stand before the code of a script.
 
-    Jobs and their entries in registries last for `result_ttl` seconds after the end of their task. `retries` is how
-    often RQ itself may start a job again whose (stock) worker died; Stepwell counts on its own.
+    A job lasts until its task is forgotten, its entry in a registry `result_ttl` seconds. `retries` is how often RQ
+    itself may start a job again whose (stock) worker died; Stepwell counts on its own.
     """
     return f"local bell = (function()\n{body(namespace, result_ttl, retries)}\nreturn bell\nend)()\n"
 

@@ -11,6 +11,11 @@ local function status_of(id)
   return redis.call('HGET', job_key(id), 'status')
 end
 
+-- A store elsewhere does not tell when it purges a record.
+local function expire(id)
+  redis.call('EXPIRE', job_key(id), RESULT_TTL)
+end
+
 -- The lists that ever had an entry, each followed by its length.
 local function lengths()
   local found, begin = {}, #list_key('') + 1
@@ -94,6 +99,9 @@ local function remove(id)
   if line then
     take_out(id, line, now())
   end
+  if status_of(id) == 'canceled' then
+    expire(id)
+  end
 end
 
 -- As `bell.ended`, where the worker is only known from the job: the claim is over, the record names it no more.
@@ -103,6 +111,9 @@ local function ended(id, queue, priority, token, status, message)
     bell.started(id, queue, priority, token, worker, now())  -- that it was started did not arrive
   end
   bell.ended(id, queue, priority, token, worker, now(), status, message)
+  if BECAME[status] then
+    expire(id)
+  end
 end
 
 -- Ends executions of workers that are no more, where the store cannot tell the bell.
@@ -113,7 +124,7 @@ local function bury(queues)
       local worker = id and redis.call('HGET', job_key(id), 'worker_name') or ''
       if id and redis.call('EXISTS', PREFIX .. ':worker:' .. worker) == 0 then
         stop(id, line, worker)
-        redis.call('EXPIRE', job_key(id), RESULT_TTL)  -- if the task goes on it is rung for again
+        expire(id)  -- if the task goes on it is rung for again
       end
     end
   end)

@@ -37,8 +37,11 @@ class FallbackStore(Homes):
         local: TaskStore,
         lease_seconds: float = 10.0,
         elapsed: Callable[[], float] = time.monotonic,
+        max_local: int | None = None,
     ) -> None:
+        """At most `max_local` tasks may wait in a queue here for this process to run them."""
         super().__init__(shared, local)
+        self._max_local = max_local
         self._lease, self._elapsed = lease_seconds, elapsed
         self._unsure: Recent[bool] = Recent()
         self._reaped = elapsed()
@@ -60,7 +63,7 @@ class FallbackStore(Homes):
         """
         ids = [one.task_id for one in new]
         if any(self._homes.get(task_id) is self._local for task_id in ids):
-            return self._local.create_many(new, max_queued)
+            return self._local.create_many(new, self._max_local)
         try:
             created = self._shared.create_many(new, max_queued)
         except NotDelivered as error:
@@ -68,7 +71,7 @@ class FallbackStore(Homes):
             self._away(error)
             self.why_local = str(error)
             self._homes.put(ids, self._local)  # before it is tried: if that fails, a repeat must not go elsewhere
-            return self._local.create_many(new, max_queued)
+            return self._local.create_many(new, self._max_local)
         except QueueFull:
             raise
         except Unavailable:

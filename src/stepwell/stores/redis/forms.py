@@ -70,10 +70,10 @@ def write_request(new: NewTask) -> str:
 
 
 def read_task(reply: Sequence[bytes]) -> Task:
-    """The task whose id, request and state a script answered."""
+    """The task whose id, request and state (with what stands beside it) Redis answered."""
     task_id, request, state = reply
     asked = json.loads(request)
-    values = json.loads(state)
+    values = json.loads(state.partition(b"\n")[0])
     kept: dict[str, Any] = dict.fromkeys(FIELDS)
     kept.update((name, value) for name, value in zip(FIELDS, values, strict=False) if value != 0)
     return Task(

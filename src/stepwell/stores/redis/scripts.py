@@ -22,24 +22,35 @@ PACE_MINUTES = 5
 PACE_SECONDS = 600
 """Endings are counted by the minute; how many whole minutes are told of, and how long the numbers are kept."""
 
-_READERS = ("base", "lifecycle", "tasks")
-_STEPS = (*_READERS, "records")
-_WRITERS = (*_STEPS, "commit")
-_CLAIMERS = (*_STEPS, "claims")
+_TASKS = ("base", "tasks")
+_STEPS = (*_TASKS, "records")
+_MOVES = ("base", "lifecycle", "tasks", "moves")
+_CLAIMS = (*_MOVES, "records", "claims")
 _PARTS: Mapping[str, tuple[str, ...]] = {
-    "create": _WRITERS,
-    "claim": _CLAIMERS,
-    "take": _CLAIMERS,
-    "write": _WRITERS,
-    "end_claim": _WRITERS,
-    "retry": _STEPS,
+    "create": _MOVES,
+    "claim": _CLAIMS,
+    "take": _CLAIMS,
+    "write": (*_STEPS, "commit"),
+    "end_claim": (*_MOVES, "records", "commit"),
+    "renew": _TASKS,
+    "reap": _MOVES,
+    "lose": _MOVES,
+    "wake": _MOVES,
+    "due_in": ("base",),
+    "queued": _TASKS,
+    "cancel": _MOVES,
+    "retry": (*_MOVES, "records"),
+    "discard": _MOVES,
+    "list": _TASKS,
     "steps": _STEPS,
+    "purge": _MOVES,
+    "counts": _TASKS,
+    "ages": ("base",),
+    "pace": ("base",),
     "spend": ("base",),
     "note": ("base",),
-    "pace": ("base",),
-    "due_in": ("base",),
 }
-"""What stands before an operation; `_READERS` where nothing else is said."""
+"""The operations, and what stands before each: no more than it needs, as each call runs through it."""
 
 SILENT = (resources.files(__package__) / "lua" / "silent.lua").read_text()
 """The bell of a store that rings for nobody."""
@@ -54,8 +65,9 @@ class Scripts:
         self.script = cache(self._script)
 
     def _script(self, operation: str) -> Script:
-        parts = [_source(part) for part in _PARTS.get(operation, _READERS)]
-        return Script("\n".join([self._bell, self._before, *parts, _source(operation)]))
+        parts = _PARTS[operation]
+        bell = [self._bell] if "moves" in parts else []
+        return Script("\n".join([*bell, self._before, *map(_source, parts), _source(operation)]))
 
 
 def _shared(namespace: str, lease_seconds: float) -> Iterable[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from stepwell import lifecycle
-from stepwell.errors import ClaimLost, Conflict, NotFound
+from stepwell.errors import ClaimLost, Conflict, NotFound, Unavailable
 from stepwell.ports import Claim, Commit, Lease, Purged, Receipt, TaskFilter
 from stepwell.redis_client import RedisClient
 from stepwell.stores import records, submission
@@ -21,8 +21,11 @@ BATCH = "1000"
 _DEFINITIONS = 1000
 """So many definitions are remembered."""
 
-_FIRST_EVENT = 3
-"""Before its events the list of a task holds its request, its state, and its step records if they are few."""
+_FIRST_EVENT = 2
+"""Before its events the list of a task holds its request and its state."""
+
+_UNSURE = 1000
+"""So many tokens of calls without a reply are remembered."""
 
 
 class RedisStore(RedisLedger):
@@ -46,6 +49,7 @@ class RedisStore(RedisLedger):
     ) -> None:
         super().__init__(client, namespace, lease_seconds, bell, clock)
         self._definitions: dict[str, str] = {}
+        self._unsure: dict[str, None] = {}
 
     def create(self, new: NewTask, max_queued: int | None = None) -> tuple[Task, bool]:
         """See `TaskStore.create`."""
@@ -70,8 +74,20 @@ class RedisStore(RedisLedger):
         return self._claim(token, self._run("claim", task_id, token, worker))
 
     def take(self, token: str, worker: str, queues: Sequence[str]) -> Claim | None:
-        """Claim the next task of these queues that the bell names; a repeat with the same token answers the same."""
-        return self._claim(token, self._run("take", token, worker, str(len(queues)), *queues))
+        """Claim the next task of these queues that the bell names.
+
+        After an `Unavailable`, which leaves open whether a task was claimed, a repeat with the same token answers it.
+        """
+        is_repeat = "1" if token in self._unsure else ""
+        try:
+            answer = self._run("take", is_repeat, token, worker, str(len(queues)), *queues)
+        except Unavailable:
+            self._unsure[token] = None
+            if len(self._unsure) > _UNSURE:
+                del self._unsure[next(iter(self._unsure))]
+            raise
+        self._unsure.pop(token, None)
+        return self._claim(token, answer)
 
     def commit(self, task_id: str, token: str, commit: Commit) -> Receipt:
         """See `TaskStore.commit`."""
@@ -178,7 +194,8 @@ class RedisStore(RedisLedger):
 
     def events(self, task_id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         """See `TaskStore.events`."""
-        first = _FIRST_EVENT + max(0, after)
+        after = max(0, after)
+        first = _FIRST_EVENT + after
         found = self._client.do("LRANGE", self._key("task", task_id), str(first), str(first + limit - 1))
         if not found:
             self.get(task_id)

@@ -1,4 +1,4 @@
--- What every operation needs: arguments, time, keys, the JSON of a task's state, commands on many things.
+-- What every operation needs: arguments, time, keys, commands on many things.
 local call = redis.call
 local taken = 0
 
@@ -33,26 +33,6 @@ local function key(kind, name) return NAMESPACE .. kind .. ':' .. name end
 local function number_text(number)
   if number == math.floor(number) then return string.format('%.0f', number) end
   return string.format('%.6f', number)
-end
-
--- The state of a task as a JSON array in the order of FIELDS; what is absent or false is 0, and left out at the end.
-local function encode(state)
-  local parts, last = {}, 0
-  for at, name in ipairs(FIELDS) do
-    local value = state[name] or 0
-    parts[at] = type(value) == 'number' and number_text(value) or cjson.encode(value)
-    if value ~= 0 then last = at end
-  end
-  return '[' .. table.concat(parts, ',', 1, last) .. ']'
-end
-
-local function decode(text)
-  local state, values = {}, cjson.decode(text)
-  for at, name in ipairs(FIELDS) do
-    if values[at] ~= 0 then state[name] = values[at] end
-  end
-  for _, name in ipairs(NUMBERS) do state[name] = state[name] or 0 end
-  return state
 end
 
 -- The queues that ever had a task.

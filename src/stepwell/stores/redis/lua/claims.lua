@@ -15,7 +15,6 @@ end
 local function start(task, token, worker)
   lifecycle.started(task.state, worker)
   task.state.token, task.state.claimed_at = token, now
-  call('HSET', key('worker', worker), token, task.id)
   return save(task)
 end
 
@@ -23,4 +22,10 @@ local function paused_queues()
   local paused = {}
   for _, queue in ipairs(call('SMEMBERS', NAMESPACE .. 'paused')) do paused[queue] = true end
   return paused
+end
+
+-- The task that is held under this token.
+local function held_under(token)
+  local held = running(function(state) return state.token == token end)
+  return held[1]
 end

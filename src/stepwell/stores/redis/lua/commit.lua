@@ -31,12 +31,6 @@ local function read_commit()
   return commit
 end
 
-local function use_files(id, files)
-  for _, sha256 in ipairs(files) do
-    if call('SADD', key('files', id), sha256) == 1 then call('HINCRBY', NAMESPACE .. 'files', sha256, 1) end
-  end
-end
-
 local function member(path, record) return string.match(record, '^[^%z]*%z') .. path end
 
 -- Only tasks with many steps have an index for their pages: it costs as much as the records.
@@ -91,10 +85,17 @@ local function makes_headway(steps)
   return false
 end
 
+-- As lifecycle.committed, which stands here so that a commit need not load all moves.
+local function committed(state, headway, progress)
+  state.updated_at = now
+  if headway then state.crashes = 0 end
+  if progress ~= '' then state.progress = progress end
+end
+
 -- Apply a commit to a task that the caller has to save.
 local function write(task, commit)
   local steps = allowed(commit.steps, task.state.cancel_requested and not commit.undoing)
-  lifecycle.committed(task.state, makes_headway(steps), commit.progress)
+  committed(task.state, makes_headway(steps), commit.progress)
   local changed = put_steps(task, steps)
   for _, step in ipairs(changed) do
     if step.event ~= '' then tell(task, step.event) end

@@ -76,8 +76,8 @@ end
 local function put(new, texts)
   new.events = {}
   tell_move(new, nil)
-  count(nil, new.state)
-  call('RPUSH', key('task', new.id), new.request, encode(new.state), '', unpack(new.events))
+  count_totals(nil, new.state)
+  call('RPUSH', key('task', new.id), new.request, encode(new.state), unpack(new.events))
   call('HSETNX', NAMESPACE .. 'definitions', new.definition, texts[new.definition])
   call('HINCRBY', NAMESPACE .. 'definition_uses', new.definition, 1)
   enter(new)

@@ -11,7 +11,7 @@ local ending = {
 }
 local outputs = ending.outputs
 if ending.outputs_size then ending.outputs = ending.outputs_size end
-local task = load(id)
+local task = load_to_move(id)
 if not task then return {'missing'} end
 local ended_by = how .. ':' .. token
 if task.state.released == ended_by and not holds(task, token) then return {'ok', shown(task)} end

@@ -44,12 +44,6 @@ function lifecycle.started(state, worker)
   state.worker, state.updated_at = worker, now
 end
 
-function lifecycle.committed(state, headway, progress)
-  state.updated_at = now
-  if headway then state.crashes = 0 end
-  if progress ~= '' then state.progress = progress end
-end
-
 -- `ending` holds what the worker says of the end: status, outputs, error, pause.
 function lifecycle.finish(state, ran, ending)
   if not ENDED[ending.status] then
@@ -159,17 +153,15 @@ function lifecycle.kinds(before, after)
   return kinds
 end
 
--- The totals that grow by one.
+-- The totals that grow by one; `after` is nil for a task that is purged. An ended task is in the total of its state when
+-- it leaves it: until then it is counted by the list that it is in.
 function lifecycle.totals(before, after)
   local totals = {}
-  if not before then
-    totals[1] = 'created_total'
-  elseif before.status ~= after.status then
-    if ENDED[after.status] then
-      totals[1] = after.status .. '_total'
-      if after.error_code == 'timeout' then totals[2] = 'timeout_total' end
-    end
-    if after.attempt > before.attempt then totals[#totals + 1] = 'retried_total' end
-  end
+  if not before then return {'created_total'} end
+  local status = after and after.status
+  if before.status == status then return {} end
+  if ENDED[before.status] then totals[1] = before.status .. '_total' end
+  if ENDED[status] and after.error_code == 'timeout' then totals[#totals + 1] = 'timeout_total' end
+  if after and after.attempt > before.attempt then totals[#totals + 1] = 'retried_total' end
   return totals
 end

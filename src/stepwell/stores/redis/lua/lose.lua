@@ -1,6 +1,9 @@
 -- Take all running tasks from one worker.
 local worker, crashed = argument(), argument() == '1'
-local ids = call('HVALS', key('worker', worker))
-table.sort(ids)
-for _, id in ipairs(ids) do lose(load(id), crashed and lifecycle.lost or lifecycle.release) end
-return show_all(ids)
+local tasks = running(function(state) return state.worker == worker end)
+table.sort(tasks, function(a, b) return a.id < b.id end)
+local answer = {}
+for at, task in ipairs(tasks) do
+  answer[at] = shown(lose(task, crashed and lifecycle.lost or lifecycle.release))
+end
+return answer

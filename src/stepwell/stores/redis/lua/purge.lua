@@ -30,6 +30,7 @@ end
 local function forget(task)
   local id, state, request = task.id, task.state, cjson.decode(task.request)
   leave(id, state)
+  count_totals(state, nil)
   if state.dead then call('ZREM', key('dead', state.queue), id) end
   local named = {
     id = id, workflow = request.workflow_id, external = request.external_id or '', labels = by_turns(request.labels),

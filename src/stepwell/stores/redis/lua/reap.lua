@@ -13,5 +13,5 @@ for _, at in ipairs(timers) do
 end
 if grace then return {} end
 local ids = due(timers, number_text(now), most)
-for _, id in ipairs(ids) do lose(load(id), lifecycle.lost) end
+for _, id in ipairs(ids) do lose(load_to_move(id), lifecycle.lost) end
 return show_all(ids)

@@ -1,5 +1,6 @@
 -- Step records. Each is kept as a text (its position, a NUL, and what only Python reads) under its path: the few and
--- short ones of a small task in the task's own list, by turns with their paths, those of others in a hash.
+-- short ones of a small task beside its state, by turns with their paths, those of others in a hash. The caller has to
+-- save the task.
 local SEPARATOR = '\1'
 
 local function is_inline(task) return task.inline ~= '' or task.state.step_count == 0 end
@@ -43,5 +44,4 @@ local function put_records(task, steps)
   task.inline = #words <= 2 * INLINE_STEPS and table.concat(words, SEPARATOR) or ''
   if #task.inline > INLINE_BYTES then task.inline = '' end
   if task.inline == '' then call_many('HSET', key('steps', task.id), words, 2) end
-  call('LSET', key('task', task.id), 2, task.inline)
 end

@@ -1,7 +1,7 @@
 -- Queue an ended task again. The caller sends each record as he read it and as it is to be; if one has changed since, he
 -- has to read again.
 local id, attempt, words = argument(), tonumber(argument()), arguments()
-local task = load(id)
+local task = load_to_move(id)
 if not task then return {'missing'} end
 if task.state.attempt ~= attempt then return {'retried', shown(task)} end
 local refusal = lifecycle.retried(task.state)

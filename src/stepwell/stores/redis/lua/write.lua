@@ -4,5 +4,5 @@ local task = load(id)
 if not task then return {'missing'} end
 if not holds(task, token) then return {'lost'} end
 write(task, read_commit())
-save(task)
+keep(task)
 return {'ok', number_text(now), task.state.cancel_requested and '1' or '0'}
