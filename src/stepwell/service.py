@@ -171,8 +171,11 @@ class Service:
         return self._value(task_id, record.output, f"output:{record.path}")
 
     def ahead(self, task: Task) -> int:
-        """How many tasks start before this one."""
-        return self._queue.ahead(task)
+        """How many tasks start before this one; 0 if nobody tells now: the task is accepted all the same."""
+        try:
+            return self._queue.ahead(task)
+        except Unavailable:
+            return 0
 
     def ping(self) -> None:
         """Raises `Unavailable` if the store does not answer."""

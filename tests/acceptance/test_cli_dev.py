@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import httpx
 from tests.acceptance.conftest import StartServer
-from tests.acceptance.deployed import api_in, run_queued
+from tests.acceptance.deployed import api_in, run_queued, stepwell
 from tests.acceptance.deployed import env as env
 from tests.acceptance.deployed import folder as folder
 from tests.acceptance.serving import GATED, PATIENCE, Gate, eventually
@@ -35,6 +36,10 @@ def test_dev_runs_all_begins_anew_and_leaves_nothing(folder: Path, env: dict[str
     with Dev(folder, env) as dev:
         api = eventually(lambda: api_in(dev.log))
         assert run_queued(api, "hello", {"name": "Ada"}) == {"greeting": "Hello, Ada!"}
+        told = re.search(r"export QUEUE_ENABLED=true REDIS_URL=(\S+)", dev.log)
+        assert told is not None
+        listed = stepwell(folder, "tasks", "--json", QUEUE_ENABLED="true", REDIS_URL=told[1])
+        assert [task["workflow_id"] for task in json.loads(listed.stdout)["items"]] == ["hello"]
         (folder / "workflows" / "sums.py").write_text("def double(number: int) -> int:\n    return number * 2\n")
         (folder / "workflows" / "twice.yaml").write_text(
             "steps: [{id: it, call: sums:double, with: {number: 21}}]\noutputs: {it: '${{ steps.it.output }}'}"

@@ -252,11 +252,3 @@ def test_queued_tasks_are_cancelled_at_once_and_running_ones_only_by_force(deplo
         assert forced.status_code == 202
         deployed.until(running, "cancelled")
     assert gate.lines() == ["before"]
-
-
-def test_metrics_tell_of_the_queue(deployed: Cluster) -> None:
-    deployed.until(deployed.submit("hello")["task_id"], "completed")
-    metrics = deployed.api.get("/metrics").text
-    assert 'stepwell_tasks_ended_total{queue="workflow_execute",status="completed"} 1.0' in metrics
-    assert "stepwell_workers 1.0" in metrics
-    assert 'stepwell_work_horses{state="idle"} 2.0' in metrics

@@ -8,16 +8,18 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from tests.acceptance.cluster import Cluster, Worker, cluster
-from tests.acceptance.serving import GATED, HELLO, PATIENCE, ROOT, environment, eventually
+from tests.acceptance.serving import HELLO, PATIENCE, ROOT, environment, eventually
 from tests.servers import RedisServer
 
 from stepwell.settings import Settings
 from stepwell.task import Task
-from stepwell.wiring import open_shared
+from stepwell.wiring.shared import open_shared
 
 CRASHING = ROOT / "tests" / "acceptance" / "crashing"
 LONG = "600"
@@ -43,11 +45,15 @@ STUBBORN = """
 variables: {flag: {type: string, required: true}}
 steps: [{id: a, call: work:resist_once, with: {flag: "${{ variables.flag }}"}, timeout: 0.2s, retry: 2}]
 """
-SLEEPS = """
-variables: {log: {type: string, required: true}, seconds: {type: number, required: true}}
+HELD = """
+variables: {log: {type: string, required: true}, gate: {type: string, required: true}}
 steps:
-  - {id: a, call: work:sleep, with: {log: "${{ variables.log }}", seconds: "${{ variables.seconds }}"}}
+  - {id: a, call: work:hold, with: {log: "${{ variables.log }}", gate: "${{ variables.gate }}"}}
   - {id: b, call: work:count, with: {log: "${{ variables.log }}", name: b}}
+"""
+RESISTS = """
+variables: {flag: {type: string, required: true}}
+steps: [{id: a, call: work:resist_once, with: {flag: "${{ variables.flag }}"}}]
 """
 NEWER = "steps: [{id: a, call: newer:work}]"
 WORK = '''
@@ -67,10 +73,12 @@ def count(log: str, name: str) -> str:
     os.close(file)
     return name
 
-def sleep(log: str, seconds: float) -> None:
+def hold(log: str, gate: str) -> None:
+    """Goes on once the file is there."""
     count(log, "begun")
-    time.sleep(seconds)
-    count(log, "slept")
+    while not os.path.exists(gate):
+        time.sleep(0.01)
+    count(log, "held")
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
@@ -96,13 +104,13 @@ def resist_once(flag: str) -> None:
 
 WORKFLOWS = {
     "hello": HELLO,
-    "gated": GATED,
     "three": THREE,
     "dies": DIES,
     "poison": POISON,
     "blocks": BLOCKS,
     "stubborn": STUBBORN,
-    "sleeps": SLEEPS,
+    "resists": RESISTS,
+    "held": HELD,
     "newer": NEWER,
     "work.py": WORK,
 }
@@ -202,111 +210,143 @@ def test_a_task_that_kills_its_workers_is_dead_after_three_and_others_go_on(depl
     assert len(deployed.steps(poison)[0]["history"]) == 3
 
 
+@dataclass
+class Held:
+    """A task whose first step runs until `let_go`; `lines` are what its steps wrote."""
+
+    task_id: str
+    log: Path
+    gate: Path
+
+    def let_go(self) -> None:
+        self.gate.touch()
+
+    @property
+    def lines(self) -> list[str]:
+        return self.log.read_text().split()
+
+
+def held(deployed: Cluster, folder: Path) -> Held:
+    """A task whose first step runs by now."""
+    log, gate = folder / "log", folder / "gate"
+    task_id = deployed.submit("held", {"log": str(log), "gate": str(gate)})["task_id"]
+    eventually(log.exists)
+    return Held(task_id, log, gate)
+
+
+def family(worker: Worker) -> list[int]:
+    """All processes of a worker but the steps' own."""
+    return [worker.pid, *horses(worker), *children(worker, "stepwell-keeper")]
+
+
 def test_when_a_parent_is_killed_its_work_horses_die_and_others_take_their_tasks(
     deployed: Cluster, tmp_path: Path
 ) -> None:
-    log = tmp_path / "log"
     doomed = deployed.worker(MAX_WORKERS="2")
-    task_id = deployed.submit("sleeps", {"log": str(log), "seconds": 3})["task_id"]
-    eventually(log.exists)
+    task = held(deployed, tmp_path)
     deployed.worker(MAX_WORKERS="1")
-    left = [*horses(doomed), *children(doomed, "stepwell-keeper")]
+    left = family(doomed)
     doomed.kill()
-    deployed.until(task_id, "completed")
+    eventually(lambda: task.lines == ["begun", "begun"])
+    task.let_go()
+    deployed.until(task.task_id, "completed")
     eventually(lambda: all(is_gone(pid) for pid in left))
-    assert Counter(log.read_text().split()) == {"begun": 2, "slept": 1, "b": 1}
+    assert task.lines == ["begun", "begun", "held", "b"]
 
 
 def test_when_all_of_a_worker_is_killed_its_lease_ends_and_others_take_its_tasks(
     deployed: Cluster, tmp_path: Path
 ) -> None:
-    log = tmp_path / "log"
-    doomed = deployed.worker(LEASE_SECONDS="2")
-    task_id = deployed.submit("sleeps", {"log": str(log), "seconds": 3})["task_id"]
-    eventually(log.exists)
-    deployed.worker(LEASE_SECONDS="2")
-    for pid in (*children(doomed, "stepwell-keeper"), doomed.pid, *horses(doomed)):
+    doomed = deployed.worker(MAX_WORKERS="1", LEASE_SECONDS="2")
+    task = held(deployed, tmp_path)
+    deployed.worker(MAX_WORKERS="1", LEASE_SECONDS="2")
+    for pid in reversed(family(doomed)):  # first the keeper, which would take the tasks from the others
         os.kill(pid, signal.SIGKILL)
-    deployed.until(task_id, "completed")
-    assert recorded(deployed, task_id).retry_count == 0
+    eventually(lambda: task.lines == ["begun", "begun"])
+    task.let_go()
+    assert deployed.until(task.task_id, "completed")["retry_count"] == 0
 
 
-def test_a_worker_held_past_its_lease_writes_nothing_and_starts_nothing(deployed: Cluster, tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    held = deployed.worker(MAX_WORKERS="1", LEASE_SECONDS="1")
-    task_id = deployed.submit("sleeps", {"log": str(log), "seconds": 1})["task_id"]
-    eventually(log.exists)
-    group = [held.pid, *horses(held), *children(held, "stepwell-keeper")]
-    for pid in group:
+@pytest.mark.parametrize("whole", [True, False], ids=["the whole worker", "one work-horse"])
+def test_what_is_held_past_its_lease_writes_nothing_and_starts_nothing(
+    deployed: Cluster, tmp_path: Path, whole: bool
+) -> None:
+    worker = deployed.worker(MAX_WORKERS="1", LEASE_SECONDS="1")
+    task = held(deployed, tmp_path)
+    stopped = family(worker) if whole else horses(worker)
+    for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     deployed.worker(MAX_WORKERS="1", LEASE_SECONDS="1")
-    deployed.until(task_id, "completed")
-    for pid in group:
+    eventually(lambda: task.lines == ["begun", "begun"])
+    task.let_go()
+    deployed.until(task.task_id, "completed")
+    for pid in stopped:
         os.kill(pid, signal.SIGCONT)
-    eventually(lambda: "is not ours any more" in held.log)
-    assert Counter(log.read_text().split())["b"] == 1
-    assert deployed.task(task_id)["status"] == "completed"
-    again = deployed.submit("hello")["task_id"]
-    deployed.until(again, "completed")
-    assert len(horses(held)) == 1
+    eventually(lambda: f"task {task.task_id} is not ours any more" in worker.log)
+    assert task.lines.count("b") == 1
+    assert deployed.steps(task.task_id)[0]["attempts"] == 2
+    assert recorded(deployed, task.task_id).status == "completed"
+    eventually(lambda: len(horses(worker)) == 1)
 
 
-def test_a_single_work_horse_held_past_its_lease_loses_its_task(deployed: Cluster, tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    worker = deployed.worker(MAX_WORKERS="1", LEASE_SECONDS="1")
-    task_id = deployed.submit("sleeps", {"log": str(log), "seconds": 1})["task_id"]
-    eventually(log.exists)
-    (held,) = horses(worker)
-    os.kill(held, signal.SIGSTOP)
-    deployed.worker(MAX_WORKERS="1", LEASE_SECONDS="1")
-    deployed.until(task_id, "completed")
-    os.kill(held, signal.SIGCONT)
-    eventually(lambda: "is not ours any more" in worker.log)
-    assert Counter(log.read_text().split())["b"] == 1
+def test_sigterm_lets_running_steps_end(deployed: Cluster, tmp_path: Path) -> None:
+    worker = deployed.worker(MAX_WORKERS="2", SHUTDOWN_TIMEOUT="30")
+    task = held(deployed, tmp_path)
+    os.kill(worker.pid, signal.SIGTERM)
+    eventually(lambda: "no more tasks are taken" in worker.log)
+    task.let_go()
+    assert worker.stop(signal.SIGCONT) == 0
+    assert task.lines == ["begun", "held"]
+    assert recorded(deployed, task.task_id).status == "queued"
+    deployed.worker(MAX_WORKERS="1")
+    assert deployed.until(task.task_id, "completed")["retry_count"] == 0
+    assert task.lines == ["begun", "held", "b"]
 
 
-@pytest.mark.parametrize(
-    ("timeout", "lines"), [("30", ["begun", "slept", "b"]), ("1", ["begun", "begun", "slept", "b"])]
-)
-def test_sigterm_lets_steps_end_in_time_or_hands_them_back(
-    deployed: Cluster, tmp_path: Path, timeout: str, lines: list[str]
-) -> None:
-    log = tmp_path / "log"
-    worker = deployed.worker(MAX_WORKERS="2", SHUTDOWN_TIMEOUT=timeout)
-    task_id = deployed.submit("sleeps", {"log": str(log), "seconds": 4})["task_id"]
-    eventually(log.exists)
+def test_sigterm_hands_back_what_does_not_end_in_time(deployed: Cluster, tmp_path: Path) -> None:
+    worker = deployed.worker(MAX_WORKERS="2", SHUTDOWN_TIMEOUT="0.5")
+    task = held(deployed, tmp_path)
     assert worker.stop() == 0
-    assert deployed.task(task_id)["status"] == "queued"
-    assert log.read_text().split() == lines[: 2 if timeout == "30" else 1]
-    deployed.worker()
-    task = deployed.until(task_id, "completed")
-    assert log.read_text().split() == lines
-    assert task["retry_count"] == 0
-    assert recorded(deployed, task_id).crashes == 0
+    handed_back = recorded(deployed, task.task_id)
+    assert (handed_back.status, handed_back.retry_count, handed_back.crashes) == ("queued", 0, 0)
+    task.let_go()
+    deployed.worker(MAX_WORKERS="1")
+    assert deployed.until(task.task_id, "completed")["retry_count"] == 0
+    assert task.lines == ["begun", "begun", "held", "b"]
 
 
 def test_a_second_signal_hands_everything_back_at_once(deployed: Cluster, tmp_path: Path) -> None:
-    log = tmp_path / "log"
     worker = deployed.worker(MAX_WORKERS="1")
-    task_id = deployed.submit("sleeps", {"log": str(log), "seconds": 600})["task_id"]
-    eventually(log.exists)
+    task = held(deployed, tmp_path)
     os.kill(worker.pid, signal.SIGINT)
     eventually(lambda: "no more tasks are taken" in worker.log)
-    assert worker.stop(signal.SIGINT) in (0, 1)
-    task = recorded(deployed, task_id)
-    assert (task.status, task.crashes, task.retry_count) == ("queued", 0, 0)
+    assert worker.stop(signal.SIGINT) == 0
+    handed_back = recorded(deployed, task.task_id)
+    assert (handed_back.status, handed_back.retry_count, handed_back.crashes) == ("queued", 0, 0)
+
+
+def test_a_stubborn_step_is_killed_at_the_second_signal_and_no_crash_is_counted(
+    deployed: Cluster, tmp_path: Path
+) -> None:
+    worker, flag = deployed.worker(MAX_WORKERS="1"), tmp_path / "flag"
+    task_id = deployed.submit("resists", {"flag": str(flag)})["task_id"]
+    eventually(flag.exists)
+    os.kill(worker.pid, signal.SIGTERM)
+    eventually(lambda: "no more tasks are taken" in worker.log)
+    assert worker.stop() == 1
+    handed_back = recorded(deployed, task_id)
+    assert (handed_back.status, handed_back.retry_count, handed_back.crashes) == ("queued", 0, 0)
 
 
 def test_ctrl_c_that_reaches_the_whole_group_kills_no_work_horse(deployed: Cluster, tmp_path: Path) -> None:
-    log = tmp_path / "log"
     worker = deployed.worker(MAX_WORKERS="2")
-    task_id = deployed.submit("sleeps", {"log": str(log), "seconds": 1})["task_id"]
-    eventually(log.exists)
-    for pid in (*horses(worker), *children(worker, "stepwell-keeper"), worker.pid):
+    task = held(deployed, tmp_path)
+    for pid in reversed(family(worker)):
         os.kill(pid, signal.SIGINT)
+    eventually(lambda: "no more tasks are taken" in worker.log)
+    task.let_go()
     assert worker.stop(signal.SIGCONT) == 0
-    assert log.read_text().split() == ["begun", "slept"]
-    assert deployed.task(task_id)["status"] == "queued"
+    assert task.lines == ["begun", "held"]
 
 
 def test_a_step_that_blocks_the_interpreter_is_killed_after_its_time_limit(deployed: Cluster, tmp_path: Path) -> None:
@@ -328,16 +368,24 @@ def test_a_step_that_does_not_yield_costs_its_work_horse_but_no_crash(deployed: 
     assert recorded(deployed, task_id).crashes == 0
 
 
-def test_a_killed_keeper_is_replaced(deployed: Cluster, tmp_path: Path) -> None:
-    worker = deployed.worker(MAX_WORKERS="1", LEASE_SECONDS="2")
-    log = tmp_path / "log"
-    task_id = deployed.submit("sleeps", {"log": str(log), "seconds": 4})["task_id"]
-    eventually(log.exists)
+def lease_end(deployed: Cluster, task_id: str) -> float | None:
+    """When the lease of a running task ends, as Redis has it."""
+    with deployed.redis.client() as client:
+        found: float | None = client.zscore("stepwell:running:workflow_execute", task_id)
+        return found
+
+
+def test_a_killed_keeper_is_replaced_before_leases_end(deployed: Cluster, tmp_path: Path) -> None:
+    worker = deployed.worker(MAX_WORKERS="1", LEASE_SECONDS="5")
+    task = held(deployed, tmp_path)
     (keeper,) = children(worker, "stepwell-keeper")
     os.kill(keeper, signal.SIGKILL)
-    eventually(lambda: [pid for pid in children(worker, "stepwell-keeper") if pid != keeper])
-    deployed.until(task_id, "completed")
-    assert log.read_text().split() == ["begun", "slept", "b"]
+    eventually(lambda: is_gone(keeper))
+    before = lease_end(deployed, task.task_id)
+    eventually(lambda: lease_end(deployed, task.task_id) != before)
+    task.let_go()
+    deployed.until(task.task_id, "completed")
+    assert task.lines == ["begun", "held", "b"]
 
 
 class Early(Worker):
@@ -386,12 +434,14 @@ def test_what_this_worker_does_not_know_is_left_to_others(deployed: Cluster) -> 
 
 def test_many_waiting_tasks_run_at_once_in_one_work_horse(deployed: Cluster, tmp_path: Path) -> None:
     deployed.worker(MAX_WORKERS="1", WORKER_CONCURRENCY="20")
-    logs = [tmp_path / f"log-{number}" for number in range(20)]
-    ids = [deployed.submit("sleeps", {"log": str(log), "seconds": 2})["task_id"] for log in logs]
-    eventually(lambda: all(log.exists() for log in logs))
-    assert not any("slept" in log.read_text() for log in logs[-1:])
-    for task_id in ids:
-        deployed.until(task_id, "completed")
+    folders = [tmp_path / str(number) for number in range(20)]
+    for folder in folders:
+        folder.mkdir()
+    tasks = [held(deployed, folder) for folder in folders]  # each begins while all before are held
+    for task in tasks:
+        task.let_go()
+    for task in tasks:
+        deployed.until(task.task_id, "completed")
 
 
 def test_the_wrong_settings_are_told_in_one_line(tmp_path: Path) -> None:
@@ -427,6 +477,4 @@ def _memory(pid: int) -> dict[str, int]:
 
 
 def _seconds(text: str) -> float:
-    from datetime import datetime
-
     return datetime.fromisoformat(text).timestamp()

@@ -100,7 +100,7 @@ class Due:
 class Load:
     """Tasks on a deployment: `accepted` are those that were promised, by their ids; of those in `unknown` an answer
     left open whether they exist; `inline` are those that ran in the API because Redis was away. `refused` counts
-    answers by their status."""
+    the reasons of those that were refused."""
 
     deployed: Cluster
     folder: Path
@@ -108,7 +108,7 @@ class Load:
     accepted: dict[str, Due] = field(default_factory=dict)
     unknown: dict[str, Due] = field(default_factory=dict)
     inline: set[str] = field(default_factory=set)
-    refused: Counter[int] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
 
     @property
     def log(self) -> Path:
@@ -138,7 +138,7 @@ class Load:
         assert answer.status_code in (200, 202, 503), answer.text
         found = answer.json()
         if answer.status_code == 503:
-            self.refused[503] += 1
+            self.refused[found["detail"]] += 1
             if "task_id" in found:
                 self.unknown[found["task_id"]] = self.due[number]
             return

@@ -32,6 +32,7 @@ from stepwell.api.server import _listening, serve
 from stepwell.logs import configure
 from stepwell.plan import compile_definition
 from stepwell.settings import Settings
+from stepwell.stores.memory import MemoryStore
 from stepwell.task import Apart, Error, Event, Page, Status, StepRecord, StepStatus, Task
 
 DEFINITION = '{"steps": [{"id": "a", "output": 1}, {"id": "b", "output": 1}, {"id": "c", "output": 1}]}'
@@ -129,7 +130,7 @@ def test_no_more_steps_are_read_than_are_needed() -> None:
 )
 def test_a_list_tells_only_what_the_records_hold(found: Task, percent: float | None) -> None:
     service = SimpleNamespace(tasks=lambda *_: Page([found] * 60))
-    items = asked(SimpleNamespace(settings=Settings(), service=service, drain=None), "/workflows/tasks").json()["items"]
+    items = asked(system_with(service), "/workflows/tasks").json()["items"]
     assert [item["progress"]["progress_percent"] for item in items] == [percent] * 60
 
 
@@ -188,6 +189,13 @@ def test_the_small_form_has_no_estimate_for_what_does_not_run() -> None:
     assert (form.state, form.estimated_time) == ("failed", None)
     assert form.error_details is not None
     assert form.error_details.code == "broken"
+
+
+def system_with(service: Any, pool: Any = None) -> Any:
+    """A system with a service of this test."""
+    return SimpleNamespace(
+        settings=Settings(), service=service, pool=pool, store=MemoryStore(), drain=lambda: None, away=lambda: None
+    )
 
 
 def waited_on(future: Future[Task | None] | None, kept: Task) -> Any:
@@ -253,7 +261,7 @@ class Inside:
 
 def paged(service: Any, path: str) -> list[list[dict[str, Any]]]:
     """The pages of a list."""
-    system, found, cursor = SimpleNamespace(settings=Settings(), service=service, drain=lambda: None), [], ""
+    system, found, cursor = system_with(service), [], ""
     while cursor is not None:
         page = asked(system, f"{path}{'&cursor=' if cursor else ''}{cursor}").json()
         found.append(page["items"])
@@ -288,7 +296,7 @@ def asked(system: Any, path: str) -> httpx.Response:
 def a_system(ping: Any, is_running: bool = True) -> Any:
     """A system whose store answers like `ping`."""
     pool = SimpleNamespace(stats=lambda: {"is_running": is_running})
-    return SimpleNamespace(settings=Settings(), service=SimpleNamespace(ping=ping), pool=pool, drain=lambda: None)
+    return system_with(SimpleNamespace(ping=ping), pool)
 
 
 def test_a_body_is_counted_over_all_its_pieces() -> None:
@@ -357,7 +365,7 @@ def test_a_traceback_in_the_log_shows_no_values(form: str, capsys: pytest.Captur
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "shop.example", ""])
 def test_without_api_keys_only_loopback_is_served(host: str) -> None:
-    with pytest.raises(errors.SettingsError, match="API keys"):
+    with pytest.raises(errors.SettingsError, match="API_KEYS"):
         serve(Settings(host=host))
 
 

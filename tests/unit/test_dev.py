@@ -14,6 +14,7 @@ from stepwell.cli.dev.changes import Changes
 from stepwell.cli.dev.child import Child
 from stepwell.cli.dev.redis_server import PrivateRedis, find_program
 from stepwell.errors import Conflict, SettingsError
+from stepwell.redis_client import RedisClient
 
 # -- changes -------------------------------------------------------------------------------------------------------
 
@@ -37,8 +38,10 @@ def test_it_waits_until_all_files_are_written(tmp_path: Path) -> None:
     assert changes.settled() == ["part0.py", "part1.py", "part2.py"]
 
 
-@pytest.mark.parametrize("name", [".venv/a.py", "data/a.py", "x/__pycache__/a.py", "notes.txt"])
+@pytest.mark.parametrize("name", [".venv/a.py", "our-venv/lib/a.py", "data/a.py", "x/__pycache__/a.py", "notes.txt"])
 def test_what_is_no_code_of_the_project_is_left_out(tmp_path: Path, name: str) -> None:
+    (tmp_path / "our-venv").mkdir()
+    (tmp_path / "our-venv" / "pyvenv.cfg").touch()
     changes = Changes(tmp_path)
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_text("")
@@ -74,13 +77,16 @@ def test_a_folder_has_one_redis_at_a_time(tmp_path: Path) -> None:
     PrivateRedis(tmp_path / "redis").close()
 
 
-@pytest.mark.parametrize("folder", ["redis", "long/" * 30], ids=["short", "long"])
+@pytest.mark.parametrize("folder", ["redis", "long/" * 30, "o d?d#%41"], ids=["short", "long", "odd"])
 def test_it_answers_and_keeps_what_it_has_however_long_the_path_is(tmp_path: Path, folder: str) -> None:
     lines: list[str] = []
     for _ in range(2):
         redis = PrivateRedis(tmp_path / folder)
         child = Child("redis", redis.command(), os.environ, lambda _, line: lines.append(line))
         eventually(lambda redis=redis: redis.answers())  # type: ignore[misc]
+        client = RedisClient(redis.url)
+        assert client.do("PING") == b"PONG"
+        client.close()
         child.send(signal.SIGTERM)
         assert eventually(lambda child=child: child.code is not None) is True  # type: ignore[misc]
         child.close()

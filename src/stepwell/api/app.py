@@ -76,7 +76,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await run_in_threadpool(system.start)
     yield
     await run_in_threadpool(app.state.drain.wait)
-    system.store.close()
+    system.close()
 
 
 async def _docs() -> RedirectResponse:

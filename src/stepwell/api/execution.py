@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query
@@ -14,7 +16,7 @@ from stepwell.api.bodies import body_of, documented
 from stepwell.api.json_response import Json
 from stepwell.api.openapi import Responses, refusals
 from stepwell.api.requests import MAX_WORD, Asked, BatchExecution, Execution, Priority, Words, start_delay, start_time
-from stepwell.errors import FieldProblem, InvalidInput
+from stepwell.errors import FieldProblem, InvalidInput, Unavailable
 from stepwell.service import Submission
 from stepwell.task import Task
 from stepwell.wiring import System
@@ -66,9 +68,10 @@ async def execute(
     task = await run_in_threadpool(_submit, system, caller, workflow_id, given, idempotency_key, not queued)
     reason = (system.why_here(task.task_id) if queued else NO_QUEUE) if async_execute else None
     waits = not async_execute or system.settings.inline_async == "wait"
-    if waits and not (queued and reason is None):
-        task = await waiting.until_through(system, task.task_id)
-    return await run_in_threadpool(_answer, system, task, reason)
+    with _named(task):
+        if waits and not (queued and reason is None):
+            task = await waiting.until_through(system, task.task_id)
+        return await run_in_threadpool(_answer, system, task, reason)
 
 
 @router.post(
@@ -114,6 +117,15 @@ def _submit(system: System, caller: Caller, workflow_id: str, given: Execution, 
     task = system.service.submit(definition, _submission(given, key, caller), here)
     caller.detail["task_id"] = task.task_id
     return task
+
+
+@contextmanager
+def _named(task: Task) -> Iterator[None]:
+    """Inside, a refusal names the task: it is there, whatever cannot be told of it now."""
+    try:
+        yield
+    except Unavailable as error:
+        raise Unavailable(str(error), retry_after=error.retry_after, task_id=task.task_id) from error
 
 
 def _submission(given: Execution, key: str | None, caller: Caller) -> Submission:

@@ -78,7 +78,7 @@ def run(
             "labels": pairs("--label", label or ()),
             "external_id": external_id,
         }
-        task = system.service.submit(definition, Submission(**given))
+        task = system.service.submit(definition, Submission(**given), here=True)
         code = perform(system, task, as_json=as_json, quiet=quiet)
     raise typer.Exit(code)
 

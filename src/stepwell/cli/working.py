@@ -8,13 +8,14 @@ import typer
 
 from stepwell.cli.exits import Exit, told
 
-WORKER_HELP = f"""Run queued tasks, MAX_WORKERS at a time.
+WORKER_HELP = f"""Run queued tasks, of all queues or of some, as run_worker.py does.
 
-The first Ctrl-C or SIGTERM lets running steps end within SHUTDOWN_TIMEOUT; the second hands them back at once.
+Needs QUEUE_ENABLED=true and a Redis. The first Ctrl-C (or SIGTERM) lets running steps end within SHUTDOWN_TIMEOUT, a
+second one hands all tasks back at once; neither uses up a retry.
 
     stepwell worker --queues chat_process,knowledge_search
 
-{told(Exit.OK, Exit.INVALID)}"""
+{told(Exit.OK, Exit.FAILED, Exit.INVALID)}"""
 
 
 def worker(

@@ -13,7 +13,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
 
 from stepwell.engine.attempt import Attempt, Outcome, TimeLimit
 from stepwell.engine.clock import Message
@@ -402,14 +402,20 @@ class Run:
         self.means.store.commit(self.task_id, self.claim.token, commit)
 
     def _stored(self, write: Callable[[], T]) -> T:
-        """Write; while the store does not answer, try again for as long as the lease may last."""
+        """Write; while the store does not answer, try again: it refuses what comes too late."""
         try:
             return write()
         except Unavailable:
             again = Retrying(
                 retry=retry_if_exception_type(Unavailable),
-                stop=stop_after_delay(self.means.lease_seconds),
+                stop=self._gives_up,
                 wait=wait_exponential(multiplier=0.05, max=1),
                 reraise=True,
             )
             return again(write)
+
+    def _gives_up(self, state: RetryCallState) -> bool:
+        """Whether to leave the task to others. In a terminal, or when this process is to end, somebody waits for that;
+        else it would only cost the task a crash."""
+        is_waited_for = self.means.interactive or self.root.halt_here == DRAINED
+        return self._hurry or (is_waited_for and (state.seconds_since_start or 0.0) >= self.means.lease_seconds)

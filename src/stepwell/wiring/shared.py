@@ -10,7 +10,7 @@ from stepwell.queues.rq import Presence, RqFeed, RqQueue, RqSqlFeed, RqSqlQueue,
 from stepwell.redis_client import RedisClient
 from stepwell.settings import Settings
 from stepwell.stores.redis import RedisStore
-from stepwell.stores.sql import SqlStore
+from stepwell.wiring.databases import has_own_database, open_database
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,6 @@ class Shared:
         self.client.close()
 
 
-def has_own_database(settings: Settings) -> bool:
-    """Whether records are kept in the database of `DATABASE_URL` although there is a queue."""
-    return "database_url" in settings.model_fields_set
-
-
 def open_shared(settings: Settings, *, fail_fast: bool = False, connections: int = 20) -> Shared:
     """Nothing is connected yet, but for a database. With `fail_fast` a Redis that is away costs callers nothing."""
     export_prefix(settings.namespace)
@@ -70,11 +65,6 @@ def open_shared(settings: Settings, *, fail_fast: bool = False, connections: int
         max_size=settings.queue_max_size,
     )
     return Shared(settings, client, store, queue)
-
-
-def open_database(settings: Settings) -> SqlStore:
-    """The store in the database of the settings, or this host's SQLite."""
-    return SqlStore(settings.database_url, lease_seconds=settings.lease_seconds)
 
 
 def _in_redis(settings: Settings, client: RedisClient) -> RedisStore:

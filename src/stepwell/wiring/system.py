@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from stepwell.definitions import open_catalog
 from stepwell.engine.engine import Engine
@@ -16,8 +17,15 @@ from stepwell.queues.silent import SilentQueue
 from stepwell.service import Defaults, Service
 from stepwell.settings import Settings
 from stepwell.stores.fallback import FallbackStore
+from stepwell.wiring.databases import open_database
 from stepwell.wiring.engines import make_engine
-from stepwell.wiring.shared import Shared, open_database, open_shared
+
+if TYPE_CHECKING:
+    from stepwell.wiring.shared import Shared
+
+
+CONNECTIONS = 64
+"""To Redis: one for each request that a server answers at a time, and some."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ def build(settings: Settings, *, store: TaskStore | None = None, interactive: bo
     `store` stands in for the one of the settings, and then there is no queue. `interactive` is for a terminal: time
     limits pause in a debugger, and the caller runs what it submits itself.
     """
-    shared = open_shared(settings, fail_fast=True, connections=64) if settings.queue_enabled and store is None else None
+    shared = _shared(settings) if settings.queue_enabled and store is None else None
     store = store or _store(settings, shared)
     parts = make_engine(settings, store, interactive=interactive)
     pool = InlineQueue(parts.engine.run, settings.inline_max_concurrency, settings.inline_queue_max_size)
@@ -118,6 +126,12 @@ def build(settings: Settings, *, store: TaskStore | None = None, interactive: bo
         shared=shared,
         dispatch=dispatch,
     )
+
+
+def _shared(settings: Settings) -> Shared:
+    from stepwell.wiring.shared import open_shared  # it brings the redis library, which takes long to import
+
+    return open_shared(settings, fail_fast=True, connections=CONNECTIONS)
 
 
 def _store(settings: Settings, shared: Shared | None) -> TaskStore:

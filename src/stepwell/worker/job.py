@@ -12,7 +12,8 @@ from stepwell.engine.engine import Engine
 from stepwell.registry import load_plugins
 from stepwell.settings import load
 from stepwell.task import Task
-from stepwell.wiring import make_engine, open_shared
+from stepwell.wiring import make_engine
+from stepwell.wiring.shared import open_shared
 
 
 def run_current() -> None:

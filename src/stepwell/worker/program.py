@@ -18,7 +18,8 @@ from stepwell.ports import WorkerView
 from stepwell.registry import load_plugins
 from stepwell.settings import Settings, load
 from stepwell.stores.files import FsspecFileStore
-from stepwell.wiring import make_engine, open_shared
+from stepwell.wiring import make_engine
+from stepwell.wiring.shared import open_shared
 from stepwell.worker.board import Board, Place
 from stepwell.worker.horse import Harness, WorkHorse
 from stepwell.worker.keeper import Keeper, Tools

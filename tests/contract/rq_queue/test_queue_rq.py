@@ -3,85 +3,23 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from queue import SimpleQueue
-from typing import Any
 
 import pytest
 from redis import Redis
-from rq import Queue as RqLine
 from rq.job import Job, JobStatus
 from rq.registry import FailedJobRegistry, FinishedJobRegistry, StartedJobRegistry
 from rq.suspension import suspend
 from tests.acceptance.serving import eventually
 from tests.contract.building import ERROR, NOTHING, new
-from tests.contract.rq_queue.bells import HORSE, RESULT_TTL
-from tests.servers import RedisServer
+from tests.contract.rq_queue.bells import HORSE
+from tests.contract.rq_queue.parts import Parts, waiting
 
-from stepwell.errors import NotDelivered
-from stepwell.ports import Claim, Feed, TaskStore
-from stepwell.queues.rq import RqFeed, RqQueue, RqSqlFeed, RqSqlQueue, bell
-from stepwell.redis_client import RedisClient, Script
-from stepwell.stores.redis import RedisStore
-from stepwell.stores.sql import SqlStore
-from stepwell.task import Status, Task
+from stepwell.redis_client import RedisClient
+from stepwell.task import Status
 
-QUEUES = ("line", "other")
 PATIENCE = 20.0
-
-
-@dataclass
-class Parts:
-    """A store with its queue, and feeds for work-horses."""
-
-    store: TaskStore
-    queue: RqQueue
-    feed: Callable[..., Feed]
-
-    def submit(self, *task_ids: str, priority: int = 1, queue: str = "line", **changes: Any) -> list[Task]:
-        """As the service does."""
-        tasks = []
-        for task_id in task_ids:
-            task, _ = self.store.create(new(task_id, priority=priority, queue=queue, **changes))
-            self.queue.ring(task)
-            tasks.append(task)
-        return tasks
-
-    def taken(self, most: int = 100, feed: Feed | None = None) -> list[str]:
-        """The ids of the tasks that a work-horse gets, one after the other."""
-        feed = feed or self.feed()
-        claims = iter(lambda: feed.take(f"token-{time.monotonic_ns()}", HORSE), None)
-        return [claim.task.task_id for _, claim in zip(range(most), claims, strict=False)]
-
-    def take(self) -> Claim:
-        claim = self.feed().take("token", HORSE)
-        assert claim is not None
-        return claim
-
-    def cancel(self, task_id: str) -> None:
-        """As the service does."""
-        self.store.cancel(task_id)
-        self.queue.remove(task_id)
-
-
-@pytest.fixture(params=["redis", "sqlite"])
-def parts(request: pytest.FixtureRequest, client: RedisClient, tmp_path: Path) -> Iterator[Parts]:
-    if request.param == "redis":
-        store = RedisStore(client, bell=bell("stepwell", RESULT_TTL))
-        queue = RqQueue(client, QUEUES, result_ttl=RESULT_TTL, max_size=100)
-        yield Parts(store, queue, lambda *queues: RqFeed(client, store, queues or QUEUES))
-        return
-    sql = SqlStore(f"sqlite:///{tmp_path}/tasks.db")
-    sql_queue = RqSqlQueue(client, QUEUES, result_ttl=RESULT_TTL, max_size=100)
-    yield Parts(sql, sql_queue, lambda *queues: RqSqlFeed(client, sql, queues or QUEUES, result_ttl=RESULT_TTL))
-    sql.close()
-
-
-def waiting(redis: Redis, line: str = "line") -> list[str]:
-    return RqLine(line, redis).job_ids
 
 
 # -- taking ------------------------------------------------------------------------------------------------------------
@@ -294,6 +232,13 @@ def test_a_hint_for_what_another_took_delays_nobody(parts: Parts, redis: Redis) 
     assert not redis.exists("stepwell:wake:line")
 
 
+def test_whoever_rings_again_wakes_one_though_all_bells_are_there(parts: Parts, redis: Redis) -> None:
+    tasks = parts.submit("a")
+    redis.delete("stepwell:wake:line")
+    assert parts.queue.ring_again(tasks) == 0
+    assert redis.llen("stepwell:wake:line") == 1
+
+
 def test_waiting_ends_in_time(parts: Parts) -> None:
     parts.feed().wait(0.01)
 
@@ -327,6 +272,8 @@ def test_far_from_both_ends_of_a_line_the_place_is_estimated(parts: Parts, redis
     assert 2900 < parts.queue.ahead(task) < 3100
     assert parts.queue.ahead(replace(task, task_id=made[9])) == 9
     assert parts.queue.ahead(replace(task, task_id=made[-9])) == 9991
+    redis.lpush("rq:queue:line", "a-job-of-somebody-else")
+    assert parts.queue.ahead(task) == 5000
 
 
 def test_busyness_is_told_by_the_names_of_the_api(parts: Parts) -> None:
@@ -341,69 +288,3 @@ def test_there_is_always_room_since_the_store_refuses(parts: Parts) -> None:
     with parts.queue.room(1_000_000) as room:
         room.ring(parts.store.create(new("a"))[0])
     assert parts.taken() == ["a"]
-
-
-# -- over a store elsewhere --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def sql(client: RedisClient, tmp_path: Path) -> Iterator[Parts]:
-    store = SqlStore(f"sqlite:///{tmp_path}/tasks.db")
-    queue = RqSqlQueue(client, QUEUES, result_ttl=RESULT_TTL, max_size=100)
-    yield Parts(store, queue, lambda: RqSqlFeed(client, store, QUEUES, result_ttl=RESULT_TTL))
-    store.close()
-
-
-def test_jobs_expire_as_nobody_tells_when_their_records_are_purged(sql: Parts, redis: Redis) -> None:
-    sql.submit("a", "b", "c")
-    sql.cancel("c")
-    for task_id, status in [("a", Status.COMPLETED), ("b", Status.FAILED)]:
-        claim = sql.take()
-        sql.feed().ended(sql.store.finish(task_id, claim.token, NOTHING, status, None, None), claim.token)
-    assert all(RESULT_TTL - 60 < redis.ttl(f"rq:job:{task_id}") <= RESULT_TTL for task_id in "abc")
-
-
-def test_a_second_bell_for_one_that_waits_does_nothing(sql: Parts, redis: Redis) -> None:
-    (task,) = sql.submit("a")
-    sql.queue.ring(task)
-    assert waiting(redis) == ["a"]
-
-
-def test_a_bell_for_what_was_taken_elsewhere_meanwhile_rings_again(sql: Parts, redis: Redis) -> None:
-    sql.submit("a")
-    assert sql.store.claim("a", "inline", "server") is not None
-    assert sql.taken() == []
-    sql.queue.ring(sql.store.release("a", "inline", NOTHING))
-    assert sql.taken() == ["a"]
-
-
-class Broken(RedisClient):
-    """A client whose `lost` scripts do not arrive."""
-
-    lost: Sequence[Script] = ()
-
-    def run(self, script: Script, args: Sequence[Any], keys: Sequence[str] = ()) -> Any:
-        if script in self.lost:
-            raise NotDelivered("it cannot be reached")
-        return super().run(script, args, keys)
-
-
-def test_a_claim_stands_though_rq_was_not_told(redis_server: RedisServer, sql: Parts, redis: Redis) -> None:
-    client = Broken(redis_server.url)
-    feed = RqSqlFeed(client, sql.store, QUEUES, result_ttl=RESULT_TTL)
-    client.lost = [feed._scripts.started]
-    sql.submit("a")
-    assert feed.take("token", HORSE) is not None
-    feed.ended(sql.store.finish("a", "token", NOTHING, Status.COMPLETED, None, None), "token")
-    assert FinishedJobRegistry("line", redis).get_job_ids() == ["a"]
-    client.close()
-
-
-def test_what_a_dead_worker_left_in_registries_goes(sql: Parts, redis: Redis) -> None:
-    sql.submit("a", "b")
-    redis.hset("rq:worker:alive", "state", "idle")
-    assert sql.feed().take("1", "dead") is not None
-    assert sql.feed().take("2", "alive") is not None
-    sql.queue.lengths()
-    assert StartedJobRegistry("line", redis).get_job_ids() == ["b"]
-    assert 0 < redis.ttl("rq:job:a") <= RESULT_TTL

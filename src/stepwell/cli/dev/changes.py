@@ -6,8 +6,11 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-LEFT_OUT = frozenset({"__pycache__", "data", "node_modules", "site-packages", "venv"})
-"""Folders without code of the project; so are those whose names begin with a dot."""
+LEFT_OUT = frozenset({"__pycache__", "data", "node_modules"})
+"""Folders without code of the project; so are virtual environments, and those whose names begin with a dot."""
+
+VENV = "pyvenv.cfg"
+"""A file that every virtual environment has."""
 
 SETTINGS = ".env"
 
@@ -46,5 +49,8 @@ def _stamps(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
 def _files(folder: Path) -> Iterator[str]:
     yield str(folder / SETTINGS)
     for where, folders, files in os.walk(folder):
+        if VENV in files:
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if name not in LEFT_OUT and not name.startswith(".")]
         yield from (os.path.join(where, name) for name in files if name.endswith(".py"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -46,7 +47,8 @@ def dev() -> None:
     known = settings.load()
     redis = None if _has_redis(known) else PrivateRedis(FOLDER)
     write = _writer()
-    write("dev", f"Redis: {'that of REDIS_URL' if redis is None else redis.url}; Ctrl-C stops everything")
+    write("dev", "Ctrl-C stops everything; for stepwell in other terminals:")
+    write("dev", f"    export {shlex.join(f'{name}={value}' for name, value in _shared(redis).items())}")
     try:
         raise typer.Exit(Session(Path.cwd(), PROGRAMS, _environment(known, redis), redis, write).run())
     finally:
@@ -58,13 +60,14 @@ def _has_redis(known: Settings) -> bool:
     return not known.model_fields_set.isdisjoint({"redis_url", "redis_sentinels"})
 
 
+def _shared(redis: PrivateRedis | None) -> Mapping[str, str]:
+    """The settings by which other programs find the same tasks."""
+    return {"QUEUE_ENABLED": "true", **({} if redis is None else {"REDIS_URL": redis.url})}
+
+
 def _environment(known: Settings, redis: PrivateRedis | None) -> Mapping[str, str]:
-    own = {"QUEUE_ENABLED": "true", "PYTHONUNBUFFERED": "1"}
-    if redis is not None:
-        own["REDIS_URL"] = redis.url
-    if "shutdown_timeout" not in known.model_fields_set:
-        own["SHUTDOWN_TIMEOUT"] = DRAIN
-    return {**os.environ, **own}
+    drain = {} if "shutdown_timeout" in known.model_fields_set else {"SHUTDOWN_TIMEOUT": DRAIN}
+    return {**os.environ, **_shared(redis), **drain, "PYTHONUNBUFFERED": "1"}
 
 
 def _writer() -> Callable[[str, str], None]:

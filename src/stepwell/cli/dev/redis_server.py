@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from stepwell.errors import Conflict, SettingsError
 
@@ -67,7 +68,7 @@ class PrivateRedis:
     @property
     def url(self) -> str:
         """For `REDIS_URL`."""
-        return f"unix://{self._socket}"
+        return f"unix://{quote(str(self._socket))}"
 
     def command(self) -> list[str]:
         """What is acknowledged is on disk, as in production."""

@@ -39,7 +39,7 @@ def doctor(as_json: AsJson = False) -> None:
 def _findings() -> Iterator[Finding]:
     from stepwell.cli.doctor.database import check_database
     from stepwell.cli.doctor.project import check_project, check_settings
-    from stepwell.wiring.shared import has_own_database
+    from stepwell.wiring.databases import has_own_database
 
     known, finding = check_settings()
     yield finding

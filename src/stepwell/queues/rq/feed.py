@@ -75,18 +75,19 @@ class RqSqlFeed:
         self._client, self._store = client, store
         self._lines = Lines(client, queues, namespace)
         self._scripts = Scripts(namespace, result_ttl, retries)
+        self._popped: str | None = None
+        """Popped, and the store has not answered yet whether it can be claimed."""
 
     def take(self, token: str, worker: str) -> Claim | None:
         """Claim the next task, by priority, then first in first out; None if there is none now."""
-        paused = self._store.paused()
-        queues = [queue for queue in self._lines.turn() if queue not in paused]
-        while (popped := self._client.run(self._scripts.pop, queues)) is not None:
-            claim = self._store.claim(popped.decode(), token, worker)
+        while (task_id := self._next()) is not None:
+            claim = self._store.claim(task_id, token, worker)
+            self._popped = None
             if claim is not None:
                 with suppress(Unavailable):  # the claim stands; `ended` makes up for what RQ was not told
                     self._client.run(self._scripts.started, [*_place(claim.task), token, worker])
                 return claim
-            self._client.run(self._scripts.stale, [popped])
+            self._client.run(self._scripts.stale, [task_id])
         return None
 
     def wait(self, seconds: float) -> None:
@@ -100,6 +101,14 @@ class RqSqlFeed:
         else:
             message = task.error.message if task.error else ""
             self._client.run(self._scripts.ended, [*_place(task), token, task.status, message])
+
+    def _next(self) -> str | None:
+        if self._popped is None:
+            paused = self._store.paused()
+            queues = [queue for queue in self._lines.turn() if queue not in paused]
+            popped = self._client.run(self._scripts.pop, queues)
+            self._popped = None if popped is None else popped.decode()
+        return self._popped
 
 
 def _place(task: Task) -> tuple[str, str, int]:

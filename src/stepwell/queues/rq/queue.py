@@ -94,12 +94,15 @@ class RqSqlQueue(RqQueue):
         self._client.run(self._scripts.remove, [task_id])
 
     def lengths(self) -> Mapping[tuple[str, int], int]:
-        """As above; whoever reconciles asks this, and so what dead workers left in RQ's registries goes as well."""
+        """How many bells wait. Whoever reconciles asks this, so what dead workers left in RQ's registries goes too."""
         self._client.run(self._scripts.bury, self._queues)
         return super().lengths()
 
 
 def _share(task: Task, first: bytes, last: bytes) -> float:
     """At which share of a line a task stands, by the times in the ids of the first, of itself, and of the last."""
-    start, own, end = (UUID(task_id).int >> 80 for task_id in (first.decode(), task.task_id, last.decode()))
+    try:
+        start, own, end = (UUID(task_id).int >> 80 for task_id in (first.decode(), task.task_id, last.decode()))
+    except ValueError:  # somebody put jobs of his own there
+        return 0.5
     return min(1.0, max(0.0, (own - start) / max(1, end - start)))

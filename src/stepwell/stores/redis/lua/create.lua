@@ -22,6 +22,8 @@ local function read_new()
   return new
 end
 
+local function fingerprint_of(task) return task.fingerprint or cjson.decode(task.request).fingerprint or '' end
+
 -- Of the new ones and those that are kept, the task that this one repeats; or the refusal if it is another request.
 local function first(new, ids, keys)
   local task = ids[new.id] or load(new.id)
@@ -48,7 +50,7 @@ local function sort_out(count)
     if not task then created[#created + 1] = new end
     ids[new.id] = task or new
     if new.idempotency_key ~= '' and not keys[new.idempotency_key] then
-      keys[new.idempotency_key] = {task = task or new, fingerprint = new.fingerprint}
+      keys[new.idempotency_key] = {task = task or new, fingerprint = fingerprint_of(task or new)}
     end
   end
   return answers, created
