@@ -16,7 +16,7 @@ ALLOWED = re.compile(
     r"stepwell:(task|steps|order|values|files|workflow|external|label|dead):.*"
     r"|stepwell:list:(completed|failed|cancelled):.*"
     r"|stepwell:(ended|keys|audit)"
-    r"|rq:job:.*|rq:(finished|failed|canceled):.*"
+    r"|rq:(job|results):.*|rq:(finished|failed|canceled):.*"
     r"|stepwell:presence:.*"
 )
 """The keys that may name an ended task: what the record is made of and found by, RQ's registries of ended jobs, and

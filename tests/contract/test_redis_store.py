@@ -448,9 +448,14 @@ class TestLists:
 
     def test_what_is_old_in_one_list_waits_for_what_is_newer_in_another(self, store: RedisStore) -> None:
         ids = [f"t{number:03}" for number in range(300)]
-        store.create_many([new(id_, queue="old" if number < 100 else "new") for number, id_ in enumerate(ids)])
-        found = store.list(TaskFilter(dead=False), limit=1000).items
-        assert [task.task_id for task in found] == ids[::-1]
+        store.create_many([new(id_, queue="a" if number < 100 else "b") for number, id_ in enumerate(ids)])
+        for id_ in ids[150:]:  # more than are looked at in one call
+            store.claim(id_, "A", "w")
+            store.finish(id_, "A", NOTHING, Status.FAILED, None, None)
+        for id_ in ids[150:155]:
+            store.discard(id_)
+        pages = all_pages(lambda cursor: store.list(TaskFilter(dead=False), limit=100, cursor=cursor))
+        assert [task.task_id for page in pages for task in page] == ids[154::-1]
 
 
 def _new() -> NewTask:

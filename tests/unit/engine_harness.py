@@ -19,6 +19,7 @@ from stepwell.engine.names import Fetch, Names
 from stepwell.engine.threads import Threads
 from stepwell.engine.watchdog import Watchdog
 from stepwell.ids import new_task_id
+from stepwell.lifecycle import CRASH_DELAY, MAX_CRASHES
 from stepwell.plan import Node
 from stepwell.ports import Claim, Commit, Receipt
 from stepwell.registry import Action, actions
@@ -167,10 +168,17 @@ class Harness:
 
     def resume_after_crash(self, task_id: str) -> Task:
         """Go on in a new process after the lease of the dead one."""
-        self.time.skip(11)
-        assert [task.task_id for task in self.store.reap()] == [task_id]
-        self.engine = self.new_engine()
+        assert self.lose() == [task_id]
         return self.finish(task_id)
+
+    def lose(self) -> list[str]:
+        """End the leases of the dead process, and the pause after repeated crashes; answers the tasks it ran."""
+        self.time.skip(11)
+        lost = self.store.reap()
+        self.time.skip(CRASH_DELAY * 2**MAX_CRASHES)
+        self.store.wake()
+        self.engine = self.new_engine()
+        return [task.task_id for task in lost]
 
     def steps(self, task: Task) -> dict[str, StepRecord]:
         """The records of a task by path, in order of the definition."""

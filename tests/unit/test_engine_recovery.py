@@ -177,9 +177,7 @@ def test_poison_ends_as_worker_lost_after_three_crashes(harness: Harness, calls:
         harness.store.crash_at = harness.store.writes + 2
         with pytest.raises(Crash):
             harness.once(created.task_id)
-        harness.time.skip(11)
-        harness.store.reap()
-        harness.engine = harness.new_engine()
+        harness.lose()
     task = harness.store.get(created.task_id)
     assert (task.status, task.error and task.error.code, calls["a"]) == (Status.FAILED, "worker_lost", 3)
 

@@ -1,4 +1,4 @@
-"""What the engine does in a worker and nowhere else: it leaves to others what it does not know, and asks before steps."""
+"""What the engine does in a worker only: it leaves to others what it does not know, and tells what it does."""
 
 from __future__ import annotations
 
@@ -124,10 +124,14 @@ def test_a_task_of_a_newer_format_is_left_to_others(harness: Harness) -> None:
 
 
 def test_no_step_starts_without_its_lease(harness: Harness) -> None:
-    noted, calls = as_worker(harness), []
+    noted, calls = as_worker(harness), list[int]()
     noted.lost_from = 2
-    use("call", calls.append)
-    task = harness.create("steps: [{uses: call, with: {object: 1}}, {uses: call, with: {object: 2}}]")
+
+    def call(number: int) -> None:
+        calls.append(number)
+
+    use("call", call)
+    task = harness.create("steps: [{uses: call, with: {number: 1}}, {uses: call, with: {number: 2}}]")
     assert harness.once(task.task_id) is None
     assert (noted.confirmed, calls) == (2, [1])
 
@@ -150,7 +154,7 @@ def test_who_watches_is_told_which_step_runs(harness: Harness) -> None:
 def test_of_parallel_steps_the_one_that_must_end_first_is_told(harness: Harness) -> None:
     noted, both = as_worker(harness), threading.Barrier(2)
     use("meet", lambda: both.wait(PATIENCE) and None)
-    text = "steps: [{id: p, parallel: {slow: {uses: meet, timeout: 9h}, quick: {uses: meet, timeout: 1h}}}]"
+    text = "steps: [{id: p, parallel: [{id: slow, uses: meet, timeout: 9h}, {id: quick, uses: meet, timeout: 1h}]}]"
     assert once(harness, harness.create(text)).status is Status.COMPLETED
     assert "p/quick" in noted.shown
     assert noted.shown[-1] is None
@@ -173,7 +177,7 @@ def test_code_that_does_not_yield_is_told_of(tmp_path: Path) -> None:
 
 
 def test_a_step_that_fails_during_a_drain_keeps_its_retries(harness: Harness) -> None:
-    inside, go_on, calls = threading.Event(), threading.Event(), []
+    inside, go_on, calls = threading.Event(), threading.Event(), list[int]()
 
     def fails_once() -> str:
         calls.append(1)
@@ -184,7 +188,7 @@ def test_a_step_that_fails_during_a_drain_keeps_its_retries(harness: Harness) ->
         raise OSError("the disk is busy")
 
     use("fails_once", fails_once)
-    task = harness.create("steps: [{id: a, uses: fails_once, retry: {max: 3, delay: 1h}}]")
+    task = harness.create("steps: [{id: a, uses: fails_once, retry: {max_retries: 3, delay: 1h}}]")
     over: SimpleQueue[Task | None] = SimpleQueue()
     threading.Thread(target=harness.engine.run, args=(task.task_id, over.put), daemon=True).start()
     assert inside.wait(PATIENCE)

@@ -15,7 +15,7 @@ second one hands all tasks back at once; neither uses up a retry.
 
     stepwell worker --queues chat_process,knowledge_search
 
-{told(Exit.OK, Exit.FAILED, Exit.INVALID)}"""
+{told(Exit.OK, Exit.INVALID)}"""
 
 
 def worker(

@@ -33,7 +33,8 @@ class Shared:
         if isinstance(self.store, RedisStore):
             return RqFeed(self.client, self.store, queues, namespace=namespace)
         ttl = self.settings.result_ttl
-        return RqSqlFeed(self.client, self.store, queues, namespace=namespace, result_ttl=ttl)
+        retries = self.settings.task_max_retries
+        return RqSqlFeed(self.client, self.store, queues, namespace=namespace, result_ttl=ttl, retries=retries)
 
     def presence(self, queues: Sequence[str]) -> Presence:
         """What shows a worker to others."""
@@ -63,10 +64,11 @@ def open_shared(settings: Settings, *, fail_fast: bool = False, connections: int
         namespace=settings.namespace,
         result_ttl=settings.result_ttl,
         max_size=settings.queue_max_size,
+        retries=settings.task_max_retries,
     )
     return Shared(settings, client, store, queue)
 
 
 def _in_redis(settings: Settings, client: RedisClient) -> RedisStore:
-    ringing = bell(settings.namespace, settings.result_ttl)
+    ringing = bell(settings.namespace, settings.result_ttl, settings.task_max_retries)
     return RedisStore(client, settings.namespace, lease_seconds=settings.lease_seconds, bell=ringing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -27,12 +28,13 @@ class Lines:
     def __init__(self, client: RedisClient, queues: Sequence[str], namespace: str) -> None:
         self._client = client
         self._queues = list(queues)
+        self._turns = itertools.count(1)
         self._hints = [names.hints(namespace, queue) for queue in queues]
 
     def turn(self) -> list[str]:
         """The queues, in another order each time, so that a busy one keeps no other waiting."""
-        self._queues.append(self._queues.pop(0))
-        return list(self._queues)
+        first = next(self._turns) % len(self._queues)
+        return self._queues[first:] + self._queues[:first]
 
     def wait(self, seconds: float) -> None:
         """Wait until a bell rings for one of them. Raises `Unavailable`."""
@@ -75,14 +77,14 @@ class RqSqlFeed:
         self._client, self._store = client, store
         self._lines = Lines(client, queues, namespace)
         self._scripts = Scripts(namespace, result_ttl, retries)
-        self._popped: str | None = None
-        """Popped, and the store has not answered yet whether it can be claimed."""
+        self._popped: dict[str, str] = {}
+        """By token what was popped for it, while the store has not answered whether it can be claimed."""
 
     def take(self, token: str, worker: str) -> Claim | None:
         """Claim the next task, by priority, then first in first out; None if there is none now."""
-        while (task_id := self._next()) is not None:
+        while (task_id := self._next(token)) is not None:
             claim = self._store.claim(task_id, token, worker)
-            self._popped = None
+            del self._popped[token]
             if claim is not None:
                 with suppress(Unavailable):  # the claim stands; `ended` makes up for what RQ was not told
                     self._client.run(self._scripts.started, [*_place(claim.task), token, worker])
@@ -102,13 +104,15 @@ class RqSqlFeed:
             message = task.error.message if task.error else ""
             self._client.run(self._scripts.ended, [*_place(task), token, task.status, message])
 
-    def _next(self) -> str | None:
-        if self._popped is None:
+    def _next(self, token: str) -> str | None:
+        if token not in self._popped:
             paused = self._store.paused()
             queues = [queue for queue in self._lines.turn() if queue not in paused]
             popped = self._client.run(self._scripts.pop, queues)
-            self._popped = None if popped is None else popped.decode()
-        return self._popped
+            if popped is None:
+                return None
+            self._popped[token] = popped.decode()
+        return self._popped[token]
 
 
 def _place(task: Task) -> tuple[str, str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
@@ -49,6 +50,7 @@ class RedisStore(RedisLedger):
     ) -> None:
         super().__init__(client, namespace, lease_seconds, bell, clock)
         self._definitions: dict[str, str] = {}
+        self._ahead: float | None = None  # by what the server's time is ahead of the monotonic one
         self._unsure: dict[str, None] = {}
 
     def create(self, new: NewTask, max_queued: int | None = None) -> tuple[Task, bool]:
@@ -121,8 +123,13 @@ class RedisStore(RedisLedger):
         }
 
     def reap(self, grace: bool = False) -> list[Task]:
-        """See `TaskStore.reap`."""
-        return _tasks(self._run("reap", str(int(grace)), BATCH))
+        """See `TaskStore.reap`. A request that reaches Redis late, because it was held, or whose clock was moved since
+        the last one, gives grace: nobody can have renewed meanwhile."""
+        asked_at = "" if self._ahead is None else f"{time.monotonic() + self._ahead:.6f}"
+        now, lost = self._run("reap", str(int(grace)), BATCH, asked_at)
+        if self._clock is None:
+            self._ahead = float(now) - time.monotonic()
+        return _tasks(lost)
 
     def lose(self, worker: str, crashed: bool = True) -> list[Task]:
         """See `TaskStore.lose`."""
