@@ -34,6 +34,9 @@ AFTER_DRAIN = 8.0
 AT_ONCE = 1.0
 """Seconds for the same after a second signal."""
 
+HICCUP = 0.25
+"""Seconds within which signals count as one: a terminal and a program in between often both send theirs."""
+
 FAREWELL = 12.0
 """Seconds that the keeper has for its last words."""
 
@@ -57,8 +60,10 @@ class Parent:
         self._link = Link()
         self._keeper, self._keeper_failures, self._keeper_since = 0, 0, 0.0
         self._lost: dict[str, Lost] = {}
-        self._signals = self._obeyed = 0
+        self._signals: list[float] = []
+        self._obeyed = 0
         self._kill_at: float | None = None
+        self._settled = False
         self._code = 0
         self._awake: tuple[int, int]
 
@@ -88,8 +93,10 @@ class Parent:
         """Fork who is missing."""
         if not self._keeper and now >= self._keeper_since + BACK_OFF[min(self._keeper_failures, len(BACK_OFF) - 1)]:
             self._fork_keeper(now)
+        keeper = self._board.keeper.horse
+        self._settled = self._settled or bool(keeper and keeper.ready)  # one child finds out about wrong settings first
         for stall in self._stalls:
-            if self._kill_at is None and stall.may_fork(now):
+            if self._settled and self._kill_at is None and stall.may_fork(now):
                 stall.fork(now, self._let_go)
 
     def _fork_keeper(self, now: float) -> None:
@@ -201,7 +208,9 @@ class Parent:
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._signals += 1
+        now = time.monotonic()
+        if not self._signals or now - self._signals[-1] > HICCUP:
+            self._signals.append(now)
 
     def _close_signals(self) -> None:
         for end in self._awake:
@@ -217,7 +226,7 @@ class Parent:
             self._hear()
 
     def _obey_signals(self, now: float) -> None:
-        while self._obeyed < self._signals:
+        while self._obeyed < len(self._signals):
             self._obeyed += 1
             if self._obeyed == 1:
                 log.info("no more tasks are taken; steps that run have %g s to end", self._shutdown_timeout)
