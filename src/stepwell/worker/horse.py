@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import secrets
 import threading
 import time
@@ -14,8 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
-
 from stepwell.engine.engine import Engine
 from stepwell.errors import Unavailable
 from stepwell.ports import Claim, Feed
@@ -23,9 +20,8 @@ from stepwell.task import Task
 from stepwell.worker import board
 from stepwell.worker.forking import leave
 from stepwell.worker.lanes import Lanes
+from stepwell.worker.patience import Patience
 from stepwell.worker.pipes import Rein
-
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +75,10 @@ class WorkHorse:
         """Work until it is to end; answers the exit code."""
         self._introduce()
         threading.Thread(target=self._listen, name="stepwell-rein", daemon=True).start()
-        self._harness = harness = make(self.abandoned)
+        harness = Patience(self._stopping).until_it_answers(partial(make, self.abandoned))
+        if harness is None:
+            return 0
+        self._harness = harness
         self._size = size()
         for number, _ in enumerate(self._place.lanes[1:], 2):
             threading.Thread(target=self._serve, args=(harness,), name=f"stepwell-lane-{number}", daemon=True).start()
@@ -191,34 +190,6 @@ class WorkHorse:
     def _introduce(self, ready: bool = False, leaving: bool = False) -> None:
         self._ready = ready or leaving
         self._place.introduce(board.Horse(self.name, os.getpid(), self._ready, leaving))
-
-
-class Patience:
-    """Repeats what a store or a queue did not answer, with pauses that grow, until it answers."""
-
-    SHORTEST, LONGEST = 0.05, 2.0
-    TELL_EVERY = 20
-
-    def __init__(self, stopping: threading.Event) -> None:
-        self._stopping = stopping
-
-    def until_it_answers(self, ask: Callable[[], T]) -> T | None:
-        """The answer; None if this process is to end before there is one."""
-        pause, failures = self.SHORTEST, 0
-        while True:
-            try:
-                answer = ask()
-            except Unavailable as error:
-                if failures % self.TELL_EVERY == 0:
-                    log.warning("no tasks can be taken now, it is tried again: %s", error)
-                failures += 1
-            else:
-                if failures:
-                    log.info("tasks can be taken again, after %d attempts", failures)
-                return answer
-            if self._stopping.wait(pause * random.uniform(0.5, 1.0)):
-                return None
-            pause = min(pause * 2, self.LONGEST)
 
 
 def size() -> int:

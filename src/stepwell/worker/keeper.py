@@ -24,6 +24,7 @@ from stepwell.ports import Commit, HorseView, Lease, Queue, TaskStore, WorkerVie
 from stepwell.task import Status, Task
 from stepwell.worker.board import Board, Horse, Lane, Place, Work
 from stepwell.worker.forking import leave
+from stepwell.worker.patience import Patience
 from stepwell.worker.pipes import Link, Lost, Rein, from_order
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class Keeper:
     def run(self, make: Callable[[], Tools]) -> int:
         """Work until the parent says stop, or is gone; answers the exit code."""
         self._board.keeper.introduce(Horse(self._view.name, os.getpid()))
-        self._tools = make()
+        self._tools = self._made(make)
         self._tools.sweeper.start()
         self._renewal.start()
         self._board.keeper.introduce(Horse(self._view.name, os.getpid(), ready=True))
@@ -86,6 +87,11 @@ class Keeper:
             self._lost |= {lost.name: lost for lost in self._orphans()}
         self._last_words()
         return 0
+
+    def _made(self, make: Callable[[], Tools]) -> Tools:
+        tools = Patience(threading.Event()).until_it_answers(make)
+        assert tools is not None, "it is asked until there is an answer"
+        return tools
 
     # -- orders ------------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 TURN = 0.5
 """Seconds between two looks at the work-horses."""
 
+FIRST_TURN = 0.02
+"""The same until all work-horses are there, since nothing but their places tells that they are ready."""
+
 GAP = 3.0
 """Seconds between two turns from which on this process must have been held (SIGSTOP, a machine asleep)."""
 
@@ -83,7 +86,7 @@ class Parent:
             if not told and self._kill_at is None and all(stall.ready for stall in self._stalls):
                 told = True
                 ready()
-            self._wait(TURN)
+            self._wait(TURN if told else FIRST_TURN)
         self._end_keeper()
         return self._code
 
