@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from stepwell.errors import Conflict, FieldProblem, InvalidInput, StepwellError, did_you_mean
+from stepwell.errors import Conflict, FieldProblem, InvalidInput, NotFound, Unavailable, did_you_mean
 from stepwell.lifecycle import QUEUED_BY_PRIORITY
 from stepwell.ports import Queue, TaskFilter, TaskStore, WorkerView
 from stepwell.task import AuditEntry, Page, Status, Task
@@ -29,13 +30,13 @@ class Operations:
         *,
         enabled: bool,
         queues: Sequence[str],
-        retry: Callable[[str], Task],
+        requeue: Callable[[Task], Task],
         cancel: Callable[[str], Task],
     ) -> None:
-        """`enabled`: tasks go to workers. `queues` are those of the settings. `retry` and `cancel` are a service's."""
+        """`enabled`: tasks go to workers. `queues` are those of the settings; `requeue`, `cancel` are a service's."""
         self._store, self._queue = store, queue
         self._enabled, self._queues = enabled, tuple(queues)
-        self._retry, self._cancel = retry, cancel
+        self._requeue, self._cancel = requeue, cancel
 
     # -- to read -----------------------------------------------------------------------------------------------------
 
@@ -80,24 +81,27 @@ class Operations:
     # -- to act ------------------------------------------------------------------------------------------------------
 
     def requeue(self, queue: str | None, task_ids: Sequence[str] | None = None) -> int:
-        """Retry these dead letters, or all of a queue (all there are, without one); answers how many."""
-        return self._each_dead(queue, task_ids, self._retry)
+        """Retry these dead letters, or all of a queue (all there are, without one); answers how many. Of two who do
+        that at once one does it. Raises `Conflict`, and does nothing, if one of these is no dead letter."""
+        return self._each_dead(queue, task_ids, self._requeue)
 
     def discard(self, queue: str | None, task_ids: Sequence[str] | None = None) -> int:
-        """Take these out of the dead letters, or all of a queue; their records stay. Answers how many."""
-        return self._each_dead(queue, task_ids, self._store.discard)
+        """As `requeue`, but take them out of the dead letters; their records stay."""
+        return self._each_dead(queue, task_ids, lambda dead: self._store.discard(dead.task_id))
 
     def pause(self, queue: str) -> None:
         """Let no task of a queue start. Raises `InvalidInput` for an unknown queue."""
         self._store.pause(self._known(queue))
 
     def resume(self, queue: str) -> None:
-        """Let tasks of a queue start again, at once."""
+        """Let tasks of a queue start again, at once, or if nobody can be rung for now, soon."""
         self._store.resume(self._known(queue))
-        self._queue.ring_again([task for task in self._store.queued(0.0) if task.queue == queue])
+        with suppress(Unavailable):
+            self._queue.ring_again([task for task in self._store.queued(0.0) if task.queue == queue])
 
     def clear(self, queue: str) -> int:
-        """Cancel every task that is queued in a queue now; answers how many."""
+        """Cancel every task that is queued in a queue now; answers how many. Raises `Unavailable` if the store goes
+        away meanwhile: then some are cancelled, and a repeat goes on."""
         only, cleared, cursor = TaskFilter(status=Status.QUEUED, queue=self._known(queue)), 0, None
         while True:
             page = self._store.list(only, BATCH, cursor)
@@ -108,30 +112,27 @@ class Operations:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _each_dead(self, queue: str | None, task_ids: Sequence[str] | None, act: Callable[[str], Any]) -> int:
+    def _each_dead(self, queue: str | None, task_ids: Sequence[str] | None, act: Callable[[Task], Task]) -> int:
         if task_ids is not None:
-            for task_id in task_ids:
-                if not (task := self._store.get(task_id)).dead:
-                    raise Conflict(f"task {task_id} is {task.status}, and not in the dead letters", status=task.status)
-                act(task_id)
-            return len(task_ids)
+            return sum(_done(act, dead) for dead in [self._dead(task_id) for task_id in dict.fromkeys(task_ids)])
         done, cursor = 0, None
         while True:
             page = self.dead_letters(queue, BATCH, cursor)
-            for task in page.items:
-                try:
-                    act(task.task_id)
-                except Conflict:  # somebody else was quicker
-                    continue
-                done += 1
+            done += sum(_done(act, dead) for dead in page.items)
             cursor = page.next_cursor
             if cursor is None:
                 return done
 
+    def _dead(self, task_id: str) -> Task:
+        task = self._store.get(task_id)
+        if not task.dead:
+            raise Conflict(f"task {task_id} is {task.status}, and not in the dead letters", status=task.status)
+        return task
+
     def _cleared(self, task_id: str) -> bool:
         try:
             return self._cancel(task_id).status is Status.CANCELLED
-        except StepwellError:  # it has just begun to run, or is gone
+        except (Conflict, NotFound):  # it has just begun to run, or is gone
             return False
 
     def _known(self, queue: str) -> str:
@@ -140,6 +141,14 @@ class Operations:
             return queue
         message = f"unknown queue {queue!r}{did_you_mean(queue, known)}: QUEUES lists those that are served"
         raise InvalidInput([FieldProblem("queue", message)])
+
+
+def _done(act: Callable[[Task], Task], dead: Task) -> bool:
+    try:
+        act(dead)
+    except (Conflict, NotFound):  # somebody else was quicker, or it is gone
+        return False
+    return True
 
 
 def _total(counts: Mapping[str, Mapping[str, int]], name: str) -> int:

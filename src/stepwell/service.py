@@ -13,6 +13,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_afte
 
 from stepwell import variables
 from stepwell.errors import (
+    Conflict,
     Fail,
     FieldProblem,
     InvalidInput,
@@ -59,7 +60,8 @@ class Submission:
 @dataclass(frozen=True)
 class Defaults:
     """What holds if neither the caller nor the workflow says otherwise: `max_retries` for tasks that go to workers, 0
-    for those that run in this process. `max_queued` bounds each queue of the workers."""
+    for those that run in this process. `max_queued` bounds each queue of the workers, if there are any: these serve
+    only `queues`."""
 
     timeout: float = 3600.0
     max_retries: int = 0
@@ -111,6 +113,8 @@ class Service:
         """Cancel a task; one that runs only with `force`. Raises `Conflict` with its status."""
         before = self._store.get(task_id)
         task = self._store.cancel(task_id, force)
+        if task.ended and task.status is not Status.CANCELLED:  # it ended before an earlier request was seen
+            raise Conflict(f"the task is {task.status} already", status=task.status)
         if task.status is Status.QUEUED and before.status is not Status.QUEUED:
             self._queue.ring(task)
         elif task.status is Status.CANCELLED:
@@ -120,12 +124,12 @@ class Service:
 
     def retry(self, task_id: str, from_step: str | None = None) -> Task:
         """Run an ended task again, from what failed, or from a step and all that comes after it."""
-        task = self._store.get(task_id)
-        reset = self._to_reset(task, from_step)
-        with self._queue.room() as room:
-            task = self._store.retry(task_id, reset, task.attempt)
-            room.ring(task)
-        return task
+        return self._run_again(self._store.get(task_id), from_step)
+
+    def requeue(self, dead: Task) -> Task:
+        """Run a dead letter again, from what failed. Raises `Conflict` if somebody did since this record was read,
+        whatever came of that."""
+        return self._run_again(dead, None)
 
     # -- to read -----------------------------------------------------------------------------------------------------
 
@@ -183,6 +187,13 @@ class Service:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
+    def _run_again(self, task: Task, from_step: str | None) -> Task:
+        reset = self._to_reset(task, from_step)
+        with self._queue.room() as room:
+            again = self._store.retry(task.task_id, reset, task.attempt)
+            room.ring(again)
+        return again
+
     def _create(self, new: Sequence[NewTask], here: bool) -> list[Task]:
         queue = self._pool if here else self._queue
         with queue.room(len(new)) as room:
@@ -232,7 +243,7 @@ class Service:
             workflow_id=definition.workflow_id,
             definition=definition.hash,
             definition_text=definition.text,
-            queue=self._queue_name(given.queue, workflow.queue),
+            queue=self._queue_name(given.queue or workflow.queue, workflow.queue, here),
             priority=self._priority(given.priority if given.priority is not None else workflow.priority),
             variables=_encoded(kept),
             timeout=self._timeout(given, definition, values),
@@ -260,10 +271,11 @@ class Service:
         except ValueError as error:
             raise InvalidInput([FieldProblem("priority", str(error))]) from error
 
-    def _queue_name(self, given: str | None, own: str) -> str:
-        known = {*self._defaults.queues, own}
-        if given is None or given in known:
-            return given or own
+    def _queue_name(self, given: str, own: str, here: bool) -> str:
+        """The queue of a task: one of the settings, or the workflow's own where no worker need serve it."""
+        known = {*self._defaults.queues, *([own] if here or self._defaults.max_queued is None else [])}
+        if given in known:
+            return given
         message = f"unknown queue {given!r}{did_you_mean(given, known)}: QUEUES lists those that are served"
         raise InvalidInput([FieldProblem("queue", message)])
 

@@ -11,6 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from tests.acceptance.cluster import TASKS, Cluster, cluster
 from tests.acceptance.serving import GATED, HELLO, eventually
 from tests.faults.proxy import ChaosProxy
@@ -85,15 +88,18 @@ def seconds(ask: Callable[[], httpx.Response]) -> float:
 
 
 @AWAY
-def test_the_first_request_is_answered_inline_with_little_delay(deployment: Deployment, how: str) -> None:
+def test_the_first_request_is_answered_inline_with_little_delay(
+    deployment: Deployment, how: str, record_property: Callable[[str, object], None]
+) -> None:
     inline = statistics.median(
         seconds(lambda: deployment.deployed.api.post("/workflows/hello/execute")) for _ in range(5)
     )
     first = []
-    for _ in range(3):
+    for _ in range(1 if how == "blackholed" else 3):  # then it takes the probe long to notice that Redis is back
         with deployment.away(how):
             first.append(seconds(deployment.ask))
-    assert statistics.median(first) <= inline + LATER, (first, inline)
+    record_property("inline_and_first_seconds", (inline, first))
+    assert statistics.median(first) <= inline + LATER
 
 
 @AWAY
@@ -154,7 +160,7 @@ def test_when_redis_is_back_tasks_are_queued_again_without_a_restart(deployment:
         assert deployment.ask().status_code == 200
     answer = deployment.ask()
     assert answer.status_code == 202
-    assert not answer.json()["degraded"]
+    assert "degraded" not in answer.json()
     deployment.deployed.until(answer.json()["task_id"], "completed")
 
 
@@ -168,16 +174,16 @@ def test_a_batch_runs_in_this_process(deployment: Deployment) -> None:
 
 def test_the_log_tells_once_and_not_for_each_request(deployment: Deployment) -> None:
     def told() -> int:
-        lines = deployment.deployed.api.log.splitlines()
+        lines = [line for line in deployment.deployed.api.log.splitlines() if "audit log" not in line]
         return sum("warning" in line or "error" in line for line in lines)
 
     with deployment.away("ended"):
         deployment.ask()
         eventually(lambda: "kept on this host" in deployment.deployed.api.log)
         few = told()
-        for _ in range(20):
+        for _ in range(30):
             deployment.ask()
-        assert told() - few < 10  # threads that look after tasks may tell of it, once each
+        assert told() - few <= 5  # each thread that looks after tasks may tell of it once
 
 
 def test_while_redis_is_held_nothing_runs_twice(deployment: Deployment, tmp_path: Path) -> None:
@@ -197,18 +203,12 @@ def test_while_redis_is_held_nothing_runs_twice(deployment: Deployment, tmp_path
         assert [step["attempts"] for step in deployment.deployed.steps(task_id)] == [1]
 
 
-REFUSALS = {
-    "OOM": (["maxmemory 1", "maxmemory-policy noeviction"], ["maxmemory 0"]),
-    "MISCONF": (["stop-writes-on-bgsave-error yes", "save 3600 1"], ["save "]),
-}
-
-
 @pytest.fixture(scope="module")
 def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A deployment without workers, whose Redis may be set as a test likes."""
     folder = tmp_path_factory.mktemp("refusing")
     with (
-        RedisServer(folder / "redis") as redis,
+        RedisServer(folder / "redis", "--enable-protected-configs", "yes") as redis,
         ChaosProxy(folder / "proxy", redis.port) as proxy,
         cluster(folder / "app", redis, WORKFLOWS, workers=0, REDIS_URL=redis.url) as deployed,
     ):
@@ -257,7 +257,7 @@ def test_a_redis_that_refuses_writes_counts_as_away(
         answer = refusing.ask()
         assert (answer.status_code, answer.json()["status"]) == (200, "completed")
         assert reason in answer.json()["reason"]
-        assert reason in refusing.health()["degraded"]
+        assert refusing.health()["degraded"]
     finally:
         allow(refusing.redis)
     eventually(refusing.is_back)
@@ -268,17 +268,28 @@ class SlowToLoad(RedisServer):
     """A Redis that takes seconds to load a thousand keys; it counts as started before that."""
 
     def answers(self) -> bool:
-        return "DB loaded" in self.log or "Loading" in self.log
+        return "Ready to accept connections" in self.log
+
+    def is_loading(self) -> bool:
+        """Whether that is what it answers."""
+        try:
+            self.client(retry=Retry(NoBackoff(), 0)).ping()
+        except redis.BusyLoadingError:
+            return True
+        except redis.ConnectionError:
+            return False
+        raise AssertionError("it has loaded already")
 
 
 def test_a_redis_that_still_loads_counts_as_away(tmp_path: Path) -> None:
     slow = ("--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024")
-    with SlowToLoad(tmp_path / "redis", *slow, appendfsync="always") as redis:
-        redis.client().mset({f"key-{number}": "x" * 100 for number in range(2000)})
-        redis.client().bgrewriteaof()
-        with cluster(tmp_path / "app", redis, WORKFLOWS, workers=0) as deployed:
-            redis.kill()
-            redis.start()
+    with SlowToLoad(tmp_path / "redis", *slow, appendfsync="always") as server:
+        server.client().mset({f"key-{number}": "x" * 100 for number in range(2000)})
+        server.client().bgrewriteaof()
+        with cluster(tmp_path / "app", server, WORKFLOWS, workers=0) as deployed:
+            server.kill()
+            server.start()
+            eventually(server.is_loading)
             answer = deployed.api.post("/workflows/hello/execute?async_execute=true")
             assert (answer.status_code, answer.json()["status"]) == (200, "completed")
             assert "LOADING" in answer.json()["reason"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -55,10 +56,11 @@ RESISTS = """
 variables: {flag: {type: string, required: true}}
 steps: [{id: a, call: work:resist_once, with: {flag: "${{ variables.flag }}"}}]
 """
+SPEAKS = "steps: [{id: sync, call: work:speak}, {id: async, call: work:speak_async}]"
 NEWER = "steps: [{id: a, call: newer:work}]"
 WORK = '''
 """Steps that do harm, most of them only the first time."""
-import ctypes, os, signal, time
+import ctypes, logging, os, signal, time
 
 def first(flag: str) -> bool:
     try:
@@ -79,6 +81,12 @@ def hold(log: str, gate: str) -> None:
     while not os.path.exists(gate):
         time.sleep(0.01)
     count(log, "held")
+
+def speak() -> None:
+    logging.getLogger("library").warning("from a library")
+
+async def speak_async() -> None:
+    speak()
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
@@ -112,6 +120,7 @@ WORKFLOWS = {
     "resists": RESISTS,
     "held": HELD,
     "newer": NEWER,
+    "speaks": SPEAKS,
     "work.py": WORK,
 }
 
@@ -460,6 +469,14 @@ def test_many_waiting_tasks_run_at_once_in_one_work_horse(deployed: Cluster, tmp
         task.let_go()
     for task in tasks:
         deployed.until(task.task_id, "completed")
+
+
+def test_every_log_line_names_its_task_and_step(deployed: Cluster) -> None:
+    worker = deployed.worker(MAX_WORKERS="1", LOG_FORMAT="json")
+    task_id = deployed.submit("speaks")["task_id"]
+    deployed.until(task_id, "completed")
+    said = [json.loads(line) for line in worker.log.splitlines() if line.startswith("{") and "from a library" in line]
+    assert [(line["task_id"], line["step"]) for line in said] == [(task_id, "sync"), (task_id, "async")]
 
 
 def test_the_wrong_settings_are_told_in_one_line(tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ from tests.acceptance.serving import eventually
 from tests.faults.proxy import ChaosProxy
 from tests.servers import RedisServer
 
+from stepwell import recent
 from stepwell.errors import Conflict, NotDelivered, NotFound, QueueFull, Unavailable
 from stepwell.ids import new_task_id
 from stepwell.ports import Commit, TaskFilter, TaskStore
 from stepwell.redis_client import RedisClient
-from stepwell.stores.fallback import FallbackStore, recent
+from stepwell.stores.fallback import FallbackStore
 from stepwell.stores.memory import MemoryStore
 from stepwell.stores.redis import RedisStore
 from stepwell.stores.sql import SqlStore

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "src" / "stepwell"
 
 ROWS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("values", "ids", "patterns", "logs", "strict_yaml"),
+    ("values", "ids", "patterns", "recent", "logs", "strict_yaml"),
     ("workflow", "task", "settings"),
     ("lifecycle", "graph", "expressions", "variables", "secrets", "api_keys", "redis_client", "ports", "registry"),
     ("plan",),

@@ -8,7 +8,7 @@ import pytest
 from tests.tasks import queued
 
 from stepwell.engine.leases import Leases
-from stepwell.errors import Unavailable
+from stepwell.errors import ClaimLost, Unavailable
 from stepwell.ports import Lease
 from stepwell.stores.memory import MemoryStore
 from stepwell.task import NewTask
@@ -116,3 +116,22 @@ def test_an_old_claims_end_drops_no_newer_one(store: Counted, leases: Leases) ->
     leases.drop("a", "new")
     leases.renew()
     assert store.calls == [1]
+
+
+def test_a_step_starts_only_under_a_lease_that_lasts(store: Counted) -> None:
+    leases = Leases(store, 10, elapsed=lambda: store.time)
+    claimed(store, "a")
+    leases.hold("a", "t", store.time, Told())
+    store.time += 8
+    leases.confirm("a", "t")
+    assert store.calls == []
+    store.time += 1
+    leases.confirm("a", "t")
+    assert store.calls == [1]
+    store.time += 11
+    store.reap()
+    with pytest.raises(ClaimLost):
+        leases.confirm("a", "t")
+    leases.drop("a", "t")
+    with pytest.raises(ClaimLost):
+        leases.confirm("a", "t")

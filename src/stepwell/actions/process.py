@@ -30,7 +30,7 @@ from stepwell.values import encode
 MAX_VALUE = 100 * 1024
 """Longer values (in bytes) of the environment are passed as files: Linux allows 128 KiB for one."""
 
-WITHHELD = ("REDIS_URL", "DATABASE_URL", "FILES_URL", "SECRET_KEY")
+WITHHELD = ("REDIS_URL", "DATABASE_URL", "FILES_URL", "API_KEYS", "SECRET_KEY")
 """The settings that may hold passwords: a process is not given them, unless its `env` says so."""
 
 SHELLS = {"bash": ["-euo", "pipefail", "-c"], "sh": ["-eu", "-c"]}

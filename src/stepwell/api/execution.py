@@ -100,7 +100,8 @@ def execute_batch(
     submissions = [_submission(item, key, caller) for item, key in zip(body.items, keys, strict=True)]
     tasks = system.service.submit_many(definition, submissions)
     caller.detail["tasks"] = len(tasks)
-    return Json(answers.Batch(items=[views.accepted(system.service, task) for task in tasks]), 202)
+    items = [views.accepted(system.service, task, **_degraded(system.why_here(task.task_id))) for task in tasks]
+    return Json(answers.Batch(items=items), 202)
 
 
 def _check_size(system: System, count: int) -> None:
@@ -144,8 +145,12 @@ def _submission(given: Execution, key: str | None, caller: Caller) -> Submission
     )
 
 
+def _degraded(reason: str | None) -> dict[str, Any]:
+    return {} if reason is None else {"degraded": True, "reason": reason}
+
+
 def _answer(system: System, task: Task, reason: str | None) -> Json:
-    more: dict[str, Any] = {} if reason is None else {"degraded": True, "reason": reason}
+    more = _degraded(reason)
     if task.ended:
         message = f"{task.workflow_id} {task.status}" + (f": {task.error.message}" if task.error else "")
         return Json(views.executed(system.service, task, time.time(), message, **more))

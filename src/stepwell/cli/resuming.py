@@ -1,19 +1,21 @@
-"""A task that is to run again: what is to be known of it before, and waiting for a lease that a dead process left."""
+"""A task that is to run again: what is to be known of it before, a lease that a dead process left, and workers."""
 
 from __future__ import annotations
 
+import signal
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from stepwell.cli.output import moment, say
-from stepwell.errors import Conflict, DefinitionError, NotFound
+from stepwell.errors import Conflict, DefinitionError, NotFound, Unavailable
 from stepwell.task import Status, Task
 
 if TYPE_CHECKING:
     from stepwell.wiring import System
 
 LOOK, MARGIN = 0.2, 1.0
-"""Seconds between two looks whether a lease is over, and how much longer than a lease that is looked for."""
+"""Seconds between two looks at a task, and how much longer than a lease one is looked at for its end."""
 
 
 def queued_again(system: System, task: Task, from_step: str | None) -> Task:
@@ -35,6 +37,39 @@ def tell_of_changes(system: System, task: Task) -> None:
         same = False
     if not same:
         say("the workflow has changed since; this runs the definition the task started with")
+
+
+def tell_of_workers(system: System, task: Task) -> None:
+    """Say that a task is for workers, and what keeps it from being run soon."""
+    say(f"task {task.task_id} is {task.status}, for a worker to run; Ctrl-C ends the showing, and the task goes on")
+    with suppress(Unavailable):
+        if not any(task.queue in worker.queues for worker in system.operations.workers()):
+            say(f"no worker serves the queue {task.queue!r} now: start one with `stepwell worker`")
+    tell_of_pause(system, task)
+
+
+def tell_of_pause(system: System, task: Task) -> None:
+    """Say that a task is in a queue of which none starts, if that can be told."""
+    with suppress(Unavailable):
+        if task.status is Status.QUEUED and task.queue in system.store.paused():
+            say(f"the queue {task.queue!r} is paused: it starts when that is resumed")
+
+
+def by_workers(system: System, task: Task) -> Task | None:
+    """The task once it has ended; None if Ctrl-C came first. A store that does not answer is asked again."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        while True:
+            with suppress(Unavailable):
+                if (after := system.store.get(task.task_id)).ended:
+                    return after
+            time.sleep(LOOK)
+    except KeyboardInterrupt:
+        return None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _left_behind(system: System, task: Task) -> Task:

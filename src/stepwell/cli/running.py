@@ -1,4 +1,4 @@
-"""`stepwell run` and `stepwell retry`: a task is run here and now, in this terminal."""
+"""`stepwell run` and `stepwell retry`: a task is run in this terminal, or by a worker and shown here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from stepwell.cli.exits import Exit, told
 from stepwell.cli.options import AsJson, TaskName
-from stepwell.cli.output import as_lines, console, print_json, reason
+from stepwell.cli.output import as_lines, console, print_json, reason, say
 
 if TYPE_CHECKING:
     from stepwell.cli.follow import Followed
@@ -34,10 +34,12 @@ a second one leaves at once.
 
 {told(*CODES)}"""
 
-RETRY_HELP = f"""Run an ended task again, here and now.
+RETRY_HELP = f"""Run an ended task again, and show how it goes.
 
 What failed is run again, or with --from-step that step and all that comes after it. A task that was left behind
 because its process died goes on after its last completed step.
+
+It runs here and now; with QUEUE_ENABLED=true a worker runs it, and Ctrl-C only ends the showing.
 
     stepwell retry 9f31c2ab
 
@@ -66,6 +68,7 @@ def run(
 ) -> None:
     from stepwell.cli.inputs import pairs, values
     from stepwell.cli.lookup import find_definition, opened_system
+    from stepwell.cli.resuming import tell_of_pause
     from stepwell.service import Submission
 
     with opened_system() as system:
@@ -79,6 +82,7 @@ def run(
             "external_id": external_id,
         }
         task = system.service.submit(definition, Submission(**given), here=True)
+        tell_of_pause(system, task)
         code = perform(system, task, as_json=as_json, quiet=quiet)
     raise typer.Exit(code)
 
@@ -86,7 +90,7 @@ def run(
 def retry(
     task_id: TaskName,
     from_step: Annotated[str | None, typer.Option(metavar="STEP", help="Begin again at this step.")] = None,
-    no_run: Annotated[bool, typer.Option("--no-run", help="Only queue it, for a server to run.")] = False,
+    no_run: Annotated[bool, typer.Option("--no-run", help="Only queue it, for a server or worker to run.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -99,7 +103,8 @@ def retry(
         tell_of_changes(system, found)
         task = queued_again(system, found, from_step)
         if not no_run:
-            code = perform(system, task, as_json=as_json, quiet=quiet)
+            show = watch if system.is_for_workers(task.task_id) else perform
+            code = show(system, task, as_json=as_json, quiet=quiet)
         elif as_json:
             _print_document(system, task)
         else:
@@ -131,6 +136,24 @@ def perform(system: System, task: Task, *, as_json: bool, quiet: bool) -> Exit:
         terminal.enter_context(_display(followed, plan, task, stderr=as_json, quiet=quiet))
         ended = execution.run()
     return _told(system, ended, plan, execution.interrupted, as_json)
+
+
+def watch(system: System, task: Task, *, as_json: bool, quiet: bool) -> Exit:
+    """Show how workers run a task, and say how it ended; Ctrl-C ends the showing alone."""
+    from stepwell.cli.follow import Followed
+    from stepwell.cli.resuming import by_workers, tell_of_workers
+    from stepwell.plan import compile_definition
+
+    plan = compile_definition(system.store.definition(task.definition))
+    followed = Followed(system.store, task.task_id)
+    followed.skip()
+    tell_of_workers(system, task)
+    with _display(followed, plan, task, stderr=as_json, quiet=quiet):
+        ended = by_workers(system, task)
+    if ended is None:
+        say(f"task {task.task_id} goes on: `stepwell task` shows it, `stepwell cancel` ends it")
+        return Exit.INTERRUPTED
+    return _told(system, ended, plan, False, as_json)
 
 
 def _display(followed: Followed, plan: Plan, task: Task, *, stderr: bool, quiet: bool) -> AbstractContextManager[None]:

@@ -54,6 +54,7 @@ class Sweeper:
             threading.Thread(target=self._rounds, name="stepwell-sweeper", daemon=True),
             threading.Thread(target=self._expire, name="stepwell-expiry", daemon=True),
         ]
+        self._told: set[str] = set()
         self._last = elapsed()
         self._reconciled: float | None = None
 
@@ -92,7 +93,7 @@ class Sweeper:
             if self._all_are_rung_for():
                 return
         except Unavailable as error:  # it may still be possible to ring for some
-            log.warning("bells cannot be counted: %s", error)
+            self._tell("bells cannot be counted: %s", error)
         if rung := self._queue.ring_again(self._store.queued(older_than)):
             log.info("%d tasks were queued, but nobody had been rung for", rung)
 
@@ -110,14 +111,20 @@ class Sweeper:
             try:
                 self.sweep()
                 due = self._store.due_in()
+                self._told.clear()
             except Unavailable as error:
-                log.warning("the store does not answer: %s", error)
+                self._tell("the store does not answer: %s", error)
                 due = None
             except Exception:  # the thread must live on: without it nothing is taken over, woken or removed
                 log.exception("a sweep failed")
                 due = None
             pause = min(self._lease * SHARE, LONGEST) * random.uniform(0.8, 1.2)
             pause = pause if due is None else min(pause, max(due, 0.01))
+
+    def _tell(self, message: str, error: Unavailable) -> None:
+        """Warn once, until a sweep succeeds."""
+        log.log(logging.DEBUG if message in self._told else logging.WARNING, message, error)
+        self._told.add(message)
 
     def _expire(self) -> None:
         remove_abandoned()

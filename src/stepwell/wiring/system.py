@@ -23,9 +23,11 @@ from stepwell.wiring.engines import make_engine
 if TYPE_CHECKING:
     from stepwell.wiring.shared import Shared
 
-
 CONNECTIONS = 64
 """To Redis: one for each request that a server answers at a time, and some."""
+
+
+KEPT_HERE = "its record was kept on this host while Redis was away"
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,10 @@ class System:
         """Why a task that was meant for workers runs in this process; None if it does not."""
         return None if self.dispatch is None else self.dispatch.why_here(task_id)
 
+    def is_for_workers(self, task_id: str) -> bool:
+        """Whether a task waits for workers, rather than for this process."""
+        return self.dispatch is not None and self.dispatch.is_for_workers(task_id)
+
     def away(self) -> str | None:
         """Why tasks run in this process instead of workers now, as far as it is known; None if they do not."""
         return None if self.shared is None else self.shared.client.state().reason
@@ -86,19 +92,20 @@ def build(settings: Settings, *, store: TaskStore | None = None, interactive: bo
     """Everything, from settings.
 
     `store` stands in for the one of the settings, and then there is no queue. `interactive` is for a terminal: time
-    limits pause in a debugger, and the caller runs what it submits itself.
+    limits pause in a debugger, and the caller runs itself what it submits `here` and what is not for workers.
     """
     shared = _shared(settings) if settings.queue_enabled and store is None else None
     store = store or _store(settings, shared)
     parts = make_engine(settings, store, interactive=interactive)
     pool = InlineQueue(parts.engine.run, settings.inline_max_concurrency, settings.inline_queue_max_size)
-    dispatch = None if shared is None else _dispatch(shared, store, pool)
-    queue: Queue = dispatch or pool
+    own: Queue = SilentQueue() if interactive else pool
+    dispatch = None if shared is None else _dispatch(shared, store, own)
+    queue: Queue = dispatch or own
     catalog = open_catalog(settings)
     service = Service(
         store,
-        SilentQueue() if interactive else queue,
-        SilentQueue() if interactive else pool,
+        queue,
+        own,
         catalog,
         parts.cipher,
         _defaults(settings),
@@ -109,7 +116,7 @@ def build(settings: Settings, *, store: TaskStore | None = None, interactive: bo
         queue,
         enabled=shared is not None,
         queues=settings.queues,
-        retry=service.retry,
+        requeue=service.requeue,
         cancel=service.cancel,
     )
     sweeper = Sweeper(store, parts.files, queue, lease_seconds=settings.lease_seconds, result_ttl=settings.result_ttl)
@@ -147,10 +154,10 @@ def _store(settings: Settings, shared: Shared | None) -> TaskStore:
     )
 
 
-def _dispatch(shared: Shared, store: TaskStore, pool: InlineQueue) -> Dispatch:
+def _dispatch(shared: Shared, store: TaskStore, own: Queue) -> Dispatch:
     if isinstance(store, FallbackStore):
-        return Dispatch(shared.queue, pool, store.is_local, lambda: store.why_local)
-    return Dispatch(shared.queue, pool, lambda _: False, lambda: "")
+        return Dispatch(shared.queue, own, store.is_local, lambda: store.why_local or KEPT_HERE)
+    return Dispatch(shared.queue, own, lambda _: False, lambda: "")
 
 
 def _defaults(settings: Settings) -> Defaults:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import logging
 import os
 import random
@@ -61,9 +60,9 @@ def _run(title: str, parent: int, run: Callable[[], int]) -> NoReturn:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for number in QUIET:
             signal.signal(number, _nothing)
+        os.register_at_fork(after_in_child=_listen_again)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {*QUIET, signal.SIGCHLD})
         random.seed()
-        gc.enable()
         code = run()
     except BaseException:
         log.exception("%s broke", title)
@@ -82,6 +81,12 @@ def die_with(parent: int) -> None:
 def _set_title(title: str) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_NAME, title.encode(), 0, 0, 0)
+
+
+def _listen_again() -> None:
+    """What a step forks, as `multiprocessing` does, can be ended by signals as usual."""
+    for number in QUIET:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
 from stepwell.engine.engine import Engine
 from stepwell.errors import Unavailable
 from stepwell.ports import Claim, Feed
@@ -60,10 +61,19 @@ class WorkHorse:
     steps have when it is told to drain.
     """
 
-    def __init__(self, name: str, place: board.Place, rein: Rein, max_tasks: int, shutdown_timeout: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        place: board.Place,
+        rein: Rein,
+        max_tasks: int,
+        shutdown_timeout: float,
+        leave: Callable[[int], None] = leave,
+    ) -> None:
+        """`leave` ends the process at once."""
         self.name, self._place, self._rein = name, place, rein
-        self._left, self._shutdown_timeout = max_tasks, shutdown_timeout
-        self._stopping, self._leaving = threading.Event(), threading.Event()
+        self._left, self._shutdown_timeout, self._leave = max_tasks, shutdown_timeout, leave
+        self._stopping = threading.Event()
         self._changed = threading.Condition()
         self._busy = 0
         self._code = 0
@@ -114,26 +124,28 @@ class WorkHorse:
         return claim, since
 
     def _run(self, harness: Harness, claim: Claim, since: float) -> None:
-        over: Future[Task | None] = Future()
+        over: Future[None] = Future()
         try:
-            harness.engine.run_claimed(claim, over.set_result, since)
+            harness.engine.run_claimed(claim, partial(self._over, harness.feed, claim.token, over), since)
         except Exception:  # a defect of ours: the others go on, and a fresh process takes the place of this one
             log.exception("the run of task %s broke", claim.task.task_id)
             self._code = 1
             self._end_soon(self._shutdown_timeout)
             return
-        self._tell_end(harness.feed, claim, over.result())
+        over.result()  # the run may go on in another thread
         self._left -= 1
         if self._left <= 0 or self._has_grown():
             self._end_soon(self._shutdown_timeout)
 
-    def _tell_end(self, feed: Feed, claim: Claim, task: Task | None) -> None:
-        if task is None:
-            return
+    def _over(self, feed: Feed, token: str, over: Future[None], task: Task | None) -> None:
+        """A run is over; called once, in another thread if this one is stuck in code that does not yield."""
         try:
-            feed.ended(task, claim.token)
+            if task is not None:
+                feed.ended(task, token)
         except Unavailable as error:  # what rang for it shows it as running until that is reconciled
-            log.warning("the end of task %s was not told: %s", task.task_id, error)
+            log.warning("the end of a run was not told: %s", error)
+        finally:
+            over.set_result(None)
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
@@ -166,14 +178,15 @@ class WorkHorse:
             self._harness.engine.drain(patience)
             self._idle(LAST_WRITES)
         self._introduce(leaving=not self._code)
-        leave(self._code)
+        self._leave(self._code)
 
     def _listen(self) -> None:
         while True:
             self._place.beat(time.monotonic())
             words = self._rein.hear(BEAT)
             if words is None:  # the parent is gone, and its children go with it
-                leave(1)
+                self._leave(1)
+                return
             for word, token in words:
                 self._obey(word, token)
 

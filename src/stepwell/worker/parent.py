@@ -142,7 +142,8 @@ class Parent:
     def _ended(self, pid: int, status: int, now: float) -> None:
         code = os.waitstatus_to_exitcode(status)
         if pid == self._keeper:
-            log.log(logging.INFO if code == 0 else logging.ERROR, "the keeper ended (%s)", _how(code))
+            if code not in (0, WRONG_SETTINGS):
+                log.error("the keeper ended (%s)", _how(code))
             done = self._board.keeper.horse
             self._keeper_failures = 0 if done and done.ready else self._keeper_failures + 1
             self._keeper, self._keeper_since = 0, now

@@ -5,11 +5,14 @@ from __future__ import annotations
 import gc
 import os
 import secrets
+import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import FrameType
+from typing import NoReturn
 
 from stepwell import logs
 from stepwell.engine.sweeper import Sweeper
@@ -33,6 +36,8 @@ CONNECTIONS = 4
 
 def main(queues: Sequence[str] | None = None) -> int:
     """Work until a signal comes; answers the exit code: 2, and one line on stderr, if it cannot even begin."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
     try:
         settings = load()
         return work(settings, served(settings, queues))
@@ -114,6 +119,11 @@ def _settled(run: Callable[[], int]) -> int:
 def _told(error: StepwellError) -> int:
     sys.stderr.write(f"stepwell: {error}\n")
     return WRONG_SETTINGS
+
+
+def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
+    """End without a traceback; the parent puts its own handlers in place of this."""
+    raise SystemExit(0)
 
 
 def _say_ready(name: str, queues: Sequence[str], horses: int) -> None:

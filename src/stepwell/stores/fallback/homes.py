@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from stepwell.errors import NotFound, Unavailable
 from stepwell.ports import Claim, Commit, Receipt, TaskStore
-from stepwell.stores.fallback.recent import Recent
+from stepwell.recent import Recent
 from stepwell.task import Error, Event, Page, Status, StepRecord, Task
 
 T = TypeVar("T")

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from stepwell.errors import NotDelivered, QueueFull, Unavailable
 from stepwell.ports import Lease, Purged, TaskFilter, TaskStore
+from stepwell.recent import Recent
 from stepwell.stores.fallback.homes import Homes
-from stepwell.stores.fallback.recent import Recent
 from stepwell.stores.records import decode_cursor, encode_cursor
 from stepwell.task import AuditEntry, NewTask, Page, Task
 

@@ -283,6 +283,10 @@ def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
 
 
 def _set_up_postgres(connection: Any, _: object) -> None:
-    connection.autocommit = True  # transactions are begun in words, as with SQLite
-    for statement in _SET_UP_POSTGRES:
-        connection.execute(statement)
+    try:
+        connection.autocommit = True  # transactions are begun in words, as with SQLite
+        for statement in _SET_UP_POSTGRES:
+            connection.execute(statement)
+    except BaseException:
+        connection.close()  # the pool forgets one that could not be set up
+        raise

@@ -191,12 +191,25 @@ def migrate(
     _begin(connection)
     found = _known_version(connection, version)
     if found is None:
-        TABLES.create_all(connection)
+        _create(connection)
     for step in range(version if found is None else found, version):
         migrations[step + 1](connection)
     connection.execute(sa.delete(versions))
     connection.execute(sa.insert(versions).values(version=version))
     connection.commit()
+
+
+def _create(connection: sa.Connection) -> None:
+    """All tables, and their indices always in the same order, those over a part of the rows last: where SQLite finds
+    two equally good it takes the younger one."""
+    for table in TABLES.sorted_tables:
+        connection.execute(sa.schema.CreateTable(table))
+        for index in sorted(table.indexes, key=lambda index: (_is_partial(index), str(index.name))):
+            connection.execute(sa.schema.CreateIndex(index))
+
+
+def _is_partial(index: sa.Index) -> bool:
+    return index.dialect_options["sqlite"]["where"] is not None
 
 
 def _begin(connection: sa.Connection) -> None:
