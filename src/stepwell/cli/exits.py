@@ -36,7 +36,7 @@ MEANINGS = {
     Exit.NOT_FOUND: "no such workflow, task, step or file",
     Exit.CONFLICT: "not possible in the state the task or the store is in",
     Exit.CANCELLED: "the task was cancelled",
-    Exit.INTERRUPTED: "the task was cancelled by Ctrl-C (or SIGTERM), or Ctrl-C ended the showing of one that a worker runs",
+    Exit.INTERRUPTED: "the task was cancelled by Ctrl-C (or SIGTERM), or is no longer shown",
 }
 
 _BY_ERROR: dict[type[StepwellError], Exit] = {

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from stepwell.settings import Settings
-from stepwell.stores.sql import SqlStore
+
+if TYPE_CHECKING:
+    from stepwell.stores.sql import SqlStore
 
 
 def has_own_database(settings: Settings) -> bool:
@@ -13,4 +17,6 @@ def has_own_database(settings: Settings) -> bool:
 
 def open_database(settings: Settings) -> SqlStore:
     """The store in the database of the settings, or this host's SQLite."""
+    from stepwell.stores.sql import SqlStore  # 16 MB that a worker with its records in Redis does without
+
     return SqlStore(settings.database_url, lease_seconds=settings.lease_seconds)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from types import FrameType
 from typing import NoReturn
 
@@ -22,6 +23,7 @@ from stepwell.registry import load_plugins
 from stepwell.settings import Settings, load
 from stepwell.stores.files import FsspecFileStore
 from stepwell.wiring import make_engine
+from stepwell.wiring.databases import has_own_database
 from stepwell.wiring.shared import open_shared
 from stepwell.worker.board import Board, Place
 from stepwell.worker.horse import Harness, WorkHorse
@@ -58,6 +60,8 @@ def work(settings: Settings, queues: Sequence[str]) -> int:
         partial(_run_horse, settings, queues),
         partial(_run_keeper, settings, view),
     )
+    if has_own_database(settings):
+        import_module("stepwell.stores.sql")  # before the forks, so that the children share it
     gc.collect()
     gc.freeze()  # what is there now stays shared with the children: no collection writes to it
     return parent.run(partial(_say_ready, name, queues, settings.max_workers))
