@@ -74,12 +74,16 @@ def workers_of(deployed: Cluster, task_id: str) -> list[str]:
     return [attempt["worker"] for attempt in attempts]
 
 
+def horses_of(deployed: Cluster) -> set[str]:
+    """The names of all work-horses."""
+    workers: list[dict[str, Any]] = deployed.api.get("/workflows/workers").json()["items"]
+    return {horse["name"] for worker in workers for horse in worker["horses"]}
+
+
 def test_a_retry_is_run_by_a_worker_and_shown_to_its_end(deployed: Cluster, tmp_path: Path) -> None:
     task_id = failed(deployed, tmp_path / "flag")
     deployed.worker()
-    horses = {
-        horse["name"] for worker in deployed.api.get("/workflows/workers").json()["items"] for horse in worker["horses"]
-    }
+    horses = eventually(lambda: horses_of(deployed))
     ended = Terminal(deployed).run("retry", task_id, "--json")
     assert (ended.returncode, json.loads(ended.stdout)["status"]) == (0, "completed")
     assert "for a worker to run" in ended.stderr

@@ -78,14 +78,17 @@ def test_a_step_whose_action_only_others_know_is_left_to_them(harness: Harness) 
     assert harness.steps(task)["b"].tries == 1
 
 
-def test_a_function_that_is_not_here_is_left_to_others(harness: Harness) -> None:
+@pytest.mark.parametrize(("code", "status"), [("not_found", Status.WAITING), ("invalid", Status.FAILED)])
+def test_a_function_that_is_not_here_is_left_to_others_and_one_that_is_broken_fails(
+    harness: Harness, code: str, status: Status
+) -> None:
     as_worker(harness)
 
     def missing() -> Action:
-        raise Fail("there is no module 'newer'", code="invalid", retryable=False)
+        raise Fail("there is no module 'newer'", code=code, retryable=False)
 
     harness.resolve_slowly("newer", missing)
-    assert once(harness, harness.create("steps: [{uses: newer}]")).status is Status.WAITING
+    assert once(harness, harness.create("steps: [{uses: newer}]")).status is status
 
 
 def test_an_action_that_nobody_knows_for_long_fails_its_step(harness: Harness) -> None:

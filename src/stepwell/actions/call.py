@@ -58,7 +58,12 @@ def _no_module(missing: str, folders: Sequence[Path]) -> Fail:
     hint = did_you_mean(last, (module.name for module in pkgutil.iter_modules(paths)))
     searched = ", ".join(dict.fromkeys(paths)) or f"{parent}, which is not a package"
     also = "" if parent else " and the installed packages"
-    return invalid(f"call: there is no module {missing!r}{hint}; searched {searched}{also}")
+    return _missing(f"call: there is no module {missing!r}{hint}; searched {searched}{also}")
+
+
+def _missing(message: str) -> Fail:
+    """Another process may have it: another version of the code, or a folder that is not mounted here."""
+    return Fail(message, code="not_found", retryable=False)
 
 
 def _broken(name: str, error: BaseException) -> Fail:
@@ -71,7 +76,7 @@ def _member(module: ModuleType, name: str, folders: Sequence[Path]) -> object:
         if not hasattr(found, part):
             public = (known for known in dir(found) if not known.startswith("_"))
             hint = did_you_mean(part, public)
-            raise invalid(f"call: {module.__name__} has no function {name!r}{hint}{_whose(module, folders)}")
+            raise _missing(f"call: {module.__name__} has no function {name!r}{hint}{_whose(module, folders)}")
         found = getattr(found, part)
     return found
 

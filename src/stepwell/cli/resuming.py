@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from stepwell.cli.output import moment, say
@@ -55,19 +56,23 @@ def tell_of_pause(system: System, task: Task) -> None:
             say(f"the queue {task.queue!r} is paused: it starts when that is resumed")
 
 
-def by_workers(system: System, task: Task) -> Task | None:
-    """The task once it has ended; None if Ctrl-C came first. A store that does not answer is asked again."""
+def until_ended(system: System, task_id: str) -> Task:
+    """The task once it has ended, whoever runs it. A store that does not answer is asked again."""
+    while True:
+        with suppress(Unavailable):
+            if (task := system.store.get(task_id)).ended:
+                return task
+        time.sleep(LOOK)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Inside, Ctrl-C raises `KeyboardInterrupt`, unless the process was started not to listen to it."""
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        while True:
-            with suppress(Unavailable):
-                if (after := system.store.get(task.task_id)).ended:
-                    return after
-            time.sleep(LOOK)
-    except KeyboardInterrupt:
-        return None
+        yield
     finally:
         signal.signal(signal.SIGINT, before)
 

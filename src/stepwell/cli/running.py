@@ -141,16 +141,18 @@ def perform(system: System, task: Task, *, as_json: bool, quiet: bool) -> Exit:
 def watch(system: System, task: Task, *, as_json: bool, quiet: bool) -> Exit:
     """Show how workers run a task, and say how it ended; Ctrl-C ends the showing alone."""
     from stepwell.cli.follow import Followed
-    from stepwell.cli.resuming import by_workers, tell_of_workers
+    from stepwell.cli.resuming import interruptible, tell_of_workers, until_ended
     from stepwell.plan import compile_definition
 
     plan = compile_definition(system.store.definition(task.definition))
     followed = Followed(system.store, task.task_id)
     followed.skip()
-    tell_of_workers(system, task)
-    with _display(followed, plan, task, stderr=as_json, quiet=quiet):
-        ended = by_workers(system, task)
-    if ended is None:
+    try:
+        with interruptible():
+            tell_of_workers(system, task)
+            with _display(followed, plan, task, stderr=as_json, quiet=quiet):
+                ended = until_ended(system, task.task_id)
+    except KeyboardInterrupt:
         say(f"task {task.task_id} goes on: `stepwell task` shows it, `stepwell cancel` ends it")
         return Exit.INTERRUPTED
     return _told(system, ended, plan, False, as_json)

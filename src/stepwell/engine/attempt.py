@@ -152,8 +152,11 @@ class Attempt:
     def _resolved(self) -> Action:
         try:
             return self._resolve()
-        except (NotFound, Fail):
+        except NotFound:
             self.known = False
+            raise
+        except Fail as fail:  # a module that is there and broken is broken everywhere
+            self.known = fail.code != "not_found"
             raise
 
     def _arguments(self) -> dict[str, Any]:

@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 UNKNOWN_PAUSE = 5.0
 """Seconds for which a task that needs what this process does not know is left to others."""
 
-UNKNOWN_FOR = 600.0
+UNKNOWN_FOR = 120.0
 """Seconds after which a step whose action nobody seems to know fails."""
 
 
