@@ -136,6 +136,16 @@ def test_run_runs_in_the_terminal_with_a_queue_too(deployed: Cluster) -> None:
     assert deployed.task(document["task_id"]) == {**document, "updated_at": document["updated_at"]}
 
 
+def test_a_run_in_a_paused_queue_says_what_it_waits_for(deployed: Cluster) -> None:
+    deployed.api.post("/workflows/queue/workflow_execute/pause")
+    process = Terminal(deployed).begin("run", "nothing")
+    assert process.stderr is not None
+    assert "'workflow_execute' is paused" in process.stderr.readline()
+    deployed.api.post("/workflows/queue/workflow_execute/resume")
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, err
+
+
 def test_cancel_takes_a_task_from_the_workers(deployed: Cluster) -> None:
     task_id = deployed.submit("hello")["task_id"]
     ended = Terminal(deployed).run("cancel", task_id, "--json")

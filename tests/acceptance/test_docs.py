@@ -99,8 +99,8 @@ def test_every_key_that_is_refused_is_named() -> None:
 
 def test_every_action_and_input_is_described() -> None:
     described = {names(row[0])[0]: names(row[1]) for row in table(section(DOCS / "outputs.md", "Common actions"))}
-    assert described == {name: actions.get(name).input_names for name in actions if "." in name or name in described}
-    assert described.keys() == set(actions)
+    ours = [name for name in actions if actions.get(name).function.__module__.startswith("stepwell.")]
+    assert described == {name: actions.get(name).input_names for name in ours}
 
 
 def test_the_whole_context_is_described() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.acceptance.cluster import Cluster, cluster
-from tests.acceptance.serving import HELLO, ROOT, Server
+from tests.acceptance.serving import HELLO, ROOT, Server, eventually
 from tests.programs import required
 from tests.servers import RedisServer
 
@@ -46,8 +46,7 @@ def test_metrics_tell_of_the_queue_and_who_works_it_off(deployed: Cluster) -> No
         "stepwell_degraded 0.0",
     ):
         assert line in metrics.splitlines()
-    horses = re.findall(r'^stepwell_work_horses\{state="\w+"\} (\d)', metrics, re.MULTILINE)
-    assert sum(map(int, horses)) == 2
+    eventually(lambda: _horses(deployed.api.get("/metrics").text) == 2)
 
 
 def test_the_dashboard_asks_only_for_metrics_that_there_are(deployed: Cluster) -> None:
@@ -74,6 +73,10 @@ def test_without_its_store_it_still_answers(tmp_path: Path) -> None:
         metrics = deployed.api.get("/metrics")
         assert metrics.status_code == 200
         assert {"stepwell_store_up 0.0", "stepwell_degraded 1.0"} <= set(metrics.text.splitlines())
+
+
+def _horses(metrics: str) -> int:
+    return sum(map(int, re.findall(r'^stepwell_work_horses\{state="\w+"\} (\d)', metrics, re.MULTILINE)))
 
 
 def _metrics_in(targets: list[dict[str, Any]]) -> Iterator[str]:

@@ -6,16 +6,13 @@ import random
 import signal
 import statistics
 import time
-from collections import Counter
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
-import pytest
 from tests.acceptance.cluster import Cluster, Worker
 from tests.acceptance.serving import eventually
 from tests.chaos import processes
-from tests.chaos.inside import effects
 from tests.chaos.load import Load, load
 from tests.servers import RedisServer
 
@@ -29,7 +26,7 @@ Victims = Callable[[Worker], list[int]]
 
 VICTIMS: dict[str, Victims] = {
     "parent": lambda worker: [worker.pid],
-    "all": lambda worker: processes.tree(worker.pid)[::-1],
+    "all": lambda worker: processes.tree(worker.pid),
     "parent and a work-horse": lambda worker: [worker.pid, *processes.horses(worker.pid)[:1]],
     "work-horses": lambda worker: processes.horses(worker.pid),
     "all but work-horses": lambda worker: list({*processes.tree(worker.pid)} - {*processes.horses(worker.pid)}),
@@ -56,8 +53,8 @@ def worker_of(deployed: Cluster, pid: int) -> Worker:
 
 
 def holds(redis: RedisServer, pids: Collection[int]) -> bool:
-    """Whether one of these work-horses holds a task, as far as the store knows."""
-    keys = [key.decode() for key in redis.client().scan_iter("stepwell:worker:*", count=1000)]
+    """Whether one of these work-horses holds a task, as RQ's registries tell."""
+    keys = [str(key) for key in redis.client(decode_responses=True).scan_iter("rq:worker:*:executions", count=1000)]
     return any(f".{pid}." in key for key in keys for pid in pids)
 
 
@@ -68,36 +65,43 @@ def released(redis: RedisServer, pids: Collection[int]) -> bool:
 
 def stop_at_work(redis: RedisServer, worker: Worker) -> list[int]:
     """Stop all processes of a worker at a moment when it holds a task; answers them."""
-    while True:
-        pids = processes.tree(worker.pid)
+    pids = processes.tree(worker.pid)
+
+    def stopped() -> bool:
         processes.send(pids, signal.SIGSTOP)
         if holds(redis, pids):
-            return pids
+            return True
         processes.send(pids, signal.SIGCONT)
-        time.sleep(0.01)
+        return False
+
+    eventually(stopped)
+    return pids
 
 
 def test_a_killed_work_horse_is_made_up_for_within_a_second(
     tmp_path: Path, redis: RedisServer, record_property: Callable[[str, object], None]
 ) -> None:
     with load(tmp_path, redis, workers=1, LEASE_SECONDS=DEFAULT_LEASE) as made:
-        took = [recovery(made, tmp_path / "gate", lambda pid: processes.send([pid], signal.SIGKILL)) for _ in range(5)]
+        took = [recovery(made, tmp_path / "gate", lambda pid: processes.kill([pid])) for _ in range(3)]
     record_property("recovery_seconds", took)
     assert statistics.median(took) <= HORSE_LIMIT, took
 
 
-@pytest.mark.parametrize("way", ["parent", "all"])
 def test_a_killed_worker_is_made_up_for_within_fifteen_seconds(
-    tmp_path: Path, redis: RedisServer, way: str, record_property: Callable[[str, object], None]
+    tmp_path: Path, redis: RedisServer, record_property: Callable[[str, object], None]
 ) -> None:
     with load(tmp_path, redis, workers=2, LEASE_SECONDS=DEFAULT_LEASE) as made:
 
-        def kill(pid: int) -> None:
-            processes.send(VICTIMS[way](worker_of(made.deployed, pid)), signal.SIGKILL)
+        def recovered(way: str) -> float:
+            return recovery(
+                made, tmp_path / "gate", lambda pid: processes.kill(VICTIMS[way](worker_of(made.deployed, pid)))
+            )
 
-        took = recovery(made, tmp_path / "gate", kill)
+        took = {"parent": recovered("parent")}
+        made.deployed.worker()
+        took["all"] = recovered("all")
     record_property("recovery_seconds", took)
-    assert took <= WORKER_LIMIT
+    assert max(took.values()) <= WORKER_LIMIT
 
 
 def test_workers_killed_in_every_way_under_load(tmp_path: Path, redis: RedisServer, seed: int) -> None:
@@ -109,34 +113,12 @@ def test_workers_killed_in_every_way_under_load(tmp_path: Path, redis: RedisServ
             for way in ways:
                 made.until_more(chance.randrange(5, 20))
                 victim = made.deployed.workers[-1]
-                processes.send(VICTIMS[way](victim), signal.SIGKILL)
+                processes.kill(VICTIMS[way](victim))
                 if way != "work-horses":
                     victim.stop(signal.SIGKILL)
                     made.deployed.worker()
             made.until_more(5)
         made.judge(everywhere=len(ways))
-
-
-def test_a_stopped_worker_that_comes_back_writes_nothing(tmp_path: Path, redis: RedisServer) -> None:
-    gate = tmp_path / "gate"
-    with load(tmp_path, redis, workers=2, MAX_WORKERS="1") as made:
-        task_id = made.hold(gate)
-        pid = made.attempt(task_id, "hold", 1).pid
-        zombie = worker_of(made.deployed, pid)
-        stopped = processes.tree(zombie.pid)
-        processes.send(stopped, signal.SIGSTOP)
-        again = made.attempt(task_id, "hold", 2)
-        gate.touch()
-        made.deployed.until(task_id, "completed")
-        processes.send(stopped, signal.SIGCONT)
-        eventually(lambda: f"task {task_id} is not ours any more" in zombie.log)
-        (step,) = [step for step in made.deployed.steps(task_id) if step["path"] == "hold"]
-        assert [f".{pid}." in attempt["worker"] for attempt in step["history"]] == [True, False]
-        assert f".{again.pid}." in step["history"][-1]["worker"]
-        ran = Counter(effect.path for effect in effects.read(made.log) if effect.task_id == task_id)
-        assert ran == {"before": 1, "hold": 2, "after": 1}
-        made.submit(10)  # it works on
-        made.judge(everywhere=1)
 
 
 def test_workers_stopped_past_the_lease_under_load(tmp_path: Path, redis: RedisServer, seed: int) -> None:
@@ -152,15 +134,3 @@ def test_workers_stopped_past_the_lease_under_load(tmp_path: Path, redis: RedisS
                 processes.send(pids, signal.SIGCONT)
             made.until_more(10)
         made.judge(everywhere=len(made.deployed.workers), zombies=stopped)
-
-
-def test_a_poisonous_task_is_a_dead_letter_after_three_and_harms_no_other(tmp_path: Path, redis: RedisServer) -> None:
-    with load(tmp_path, redis, workers=1) as made:
-        poison = made.deployed.submit("poison", {"log": str(made.log)})["task_id"]
-        made.submit(20)
-        task = made.deployed.until(poison, "failed")
-        assert (task["error"]["code"], task["retry_count"]) == ("worker_lost", 0)
-        assert len(made.attempts(poison, "poison")) == 3
-        letters = made.deployed.api.get("/workflows/queue/dead-letters?queue=workflow_execute").json()["items"]
-        assert [letter["task_id"] for letter in letters] == [poison]
-        made.judge(also=[poison])

@@ -227,6 +227,19 @@ def test_what_the_pool_gave_up_is_read_from_the_store() -> None:
     assert asyncio.run(waiting.until_through(waited_on(None, kept), "id")) is kept
 
 
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.WAITING, Status.QUEUED])
+def test_a_task_that_a_worker_took_first_is_waited_for_until_nobody_runs_it(status: Status) -> None:
+    future: Future[Task | None] = Future()
+    future.set_result(None)
+    seen = [task(Status.RUNNING), task(Status.RUNNING), task(status)]
+    system = waited_on(future, seen[0])
+    system.service.get = lambda _: seen.pop(0)
+    assert asyncio.run(waiting.until_through(system, "id")).status is status
+    system = waited_on(future, task(Status.RUNNING))
+    system.pool.stats = lambda: {"is_running": False}
+    assert asyncio.run(waiting.until_through(system, "id")).status is Status.RUNNING
+
+
 def test_a_task_of_another_process_is_looked_at_until_it_ends() -> None:
     seen = [task(), task(), replace(task(), status=Status.COMPLETED)]
     system = waited_on(None, seen[0])
@@ -320,18 +333,18 @@ def test_a_body_is_counted_over_all_its_pieces() -> None:
 
 
 def away() -> None:
-    raise errors.Unavailable("the database cannot be used", retry_after=2.5)
+    raise errors.Unavailable("the database at 10.1.2.3:5432 cannot be used", retry_after=2.5)
 
 
 def wrong() -> None:
     raise KeyError("a secret")
 
 
-def test_ready_asks_the_store() -> None:
+def test_ready_asks_the_store_and_tells_no_stranger_where_it_is() -> None:
     assert asked(a_system(lambda: None), "/ready").json() == {"status": "ready"}
     answer = asked(a_system(away), "/ready")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "3")
-    assert answer.json()["detail"] == "the database cannot be used"
+    assert answer.json()["detail"] == "the store does not answer; the server's log tells more"
     assert asked(a_system(away), "/health").status_code == 200
 
 

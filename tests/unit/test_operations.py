@@ -10,23 +10,30 @@ import pytest
 from stepwell.errors import Conflict, InvalidInput, NotFound, StepwellError, Unavailable
 from stepwell.loader import Catalog
 from stepwell.operations import Operations
-from stepwell.ports import Commit
+from stepwell.ports import Commit, TaskFilter
 from stepwell.queues.silent import SilentQueue
 from stepwell.registry import actions
 from stepwell.secrets import Cipher
 from stepwell.service import Defaults, Service, Submission
 from stepwell.stores.memory import MemoryStore
-from stepwell.task import Status, Task
+from stepwell.task import Page, Status, Task
 
 QUEUE = "workflow_execute"
 
 
 class Interrupted(MemoryStore):
-    """A store that does something, or fails, right before it writes."""
+    """A store that does something, or fails, right before it writes, or between a read and what follows from it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.before: Callable[[], object] = lambda: None
+        self.after_list: Callable[[], object] = lambda: None
+
+    def list(self, only: TaskFilter, limit: int = 50, cursor: str | None = None) -> Page[Task]:
+        page = super().list(only, limit, cursor)
+        after, self.after_list = self.after_list, lambda: None
+        after()
+        return page
 
     def retry(self, *args: object) -> Task:
         self._once()
@@ -82,7 +89,7 @@ def test_of_two_who_requeue_a_dead_letter_one_does_it_even_if_it_has_completed_m
         assert parts.operations.requeue(QUEUE) == 1
         parts.end(task_id, Status.COMPLETED)
 
-    parts.store.before = quicker
+    parts.store.after_list = quicker
     assert parts.operations.requeue(QUEUE) == 0
     assert (parts.service.get(task_id).status, parts.service.get(task_id).attempt) == (Status.COMPLETED, 2)
 

@@ -8,6 +8,7 @@ import stepwell
 from stepwell.api import answers
 from stepwell.api.json_response import Json
 from stepwell.api.openapi import refusals
+from stepwell.api.problems import without_address
 from stepwell.api.requests import Asked
 from stepwell.errors import Unavailable
 
@@ -30,5 +31,6 @@ def show_ready(system: Asked) -> Json:
     """Asks the store; 503 also while the server stops."""
     if not system.pool.stats()["is_running"]:
         raise Unavailable("this server is stopping", retry_after=5)
-    system.service.ping()
+    with without_address():
+        system.service.ping()
     return Json(answers.Ready(status="ready"))

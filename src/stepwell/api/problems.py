@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -21,6 +22,9 @@ MEDIA_TYPE = "application/problem+json"
 
 MAX_TEXT = 400
 """Characters of a text in a problem that may repeat what was sent; the middle of a longer one is left out."""
+
+
+STORE_AWAY = "the store does not answer; the server's log tells more"
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,15 @@ def shortened(text: str) -> str:
     """A text without its middle, if it is long: its ends tell what it is about and what to do."""
     half = MAX_TEXT // 2
     return text if len(text) <= MAX_TEXT else f"{text[:half]} … {text[-half:]}"
+
+
+@contextmanager
+def without_address() -> Iterator[None]:
+    """For what is answered without a key: of a store that does not answer only that is told, not where it is."""
+    try:
+        yield
+    except errors.Unavailable as error:
+        raise errors.Unavailable(STORE_AWAY, retry_after=error.retry_after) from error
 
 
 def answer_problems(app: FastAPI) -> None:

@@ -12,6 +12,7 @@ from stepwell.api import answers, views
 from stepwell.api.bodies import body_of, documented
 from stepwell.api.json_response import Json
 from stepwell.api.openapi import refusals
+from stepwell.api.problems import without_address
 from stepwell.api.requests import Asked, Cursor, Limit, Words
 from stepwell.errors import FieldProblem, InvalidInput
 
@@ -39,7 +40,8 @@ class DeadLetters(BaseModel):
 @router.get("/workflows/queue/stats", summary="Queue statistics", response_model=answers.Statistics)
 def show_statistics(system: Asked) -> Json:
     """Every queue, and those who work them off; `enabled` tells whether tasks go to workers."""
-    return Json(answers.Statistics(**system.operations.stats()))
+    with without_address():
+        return Json(answers.Statistics(**system.operations.stats()))
 
 
 @router.get("/workflows/workers", summary="Workers", response_model=answers.Listing[answers.Worker])

@@ -6,7 +6,7 @@ import asyncio
 
 from starlette.concurrency import run_in_threadpool
 
-from stepwell.task import Task
+from stepwell.task import Status, Task
 from stepwell.wiring import System
 
 FIRST_PAUSE = 0.05
@@ -15,13 +15,21 @@ LONGEST_PAUSE = 1.0
 
 
 async def until_through(system: System, task_id: str) -> Task:
-    """The record once this process's pool is through with the task: it ended, waits, or was handed back.
+    """The record once nobody runs the task: it ended, waits, or was handed back. Whoever was first may run it, this
+    process's pool or a worker.
 
-    At once for a task that the pool has not. A caller that is cancelled meanwhile does not touch the task.
+    At once for a task that is not begun and that the pool has not, and when this server stops. A caller that is
+    cancelled meanwhile does not touch the task.
     """
-    future = system.pool.ended(task_id)
-    task = None if future is None else await asyncio.shield(asyncio.wrap_future(future))
-    return await run_in_threadpool(system.service.get, task_id) if task is None else task
+    pause = FIRST_PAUSE
+    while True:
+        future = system.pool.ended(task_id)
+        left = None if future is None else await asyncio.shield(asyncio.wrap_future(future))
+        task = left or await run_in_threadpool(system.service.get, task_id)
+        if task.status is not Status.RUNNING or not system.pool.stats()["is_running"]:
+            return task
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, LONGEST_PAUSE)
 
 
 async def until_ended(system: System, task_id: str, timeout: float) -> Task:

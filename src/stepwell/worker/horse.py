@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 from stepwell.engine.engine import Engine
-from stepwell.errors import Unavailable
 from stepwell.ports import Claim, Feed
 from stepwell.task import Task
 from stepwell.worker import board
@@ -138,12 +137,13 @@ class WorkHorse:
             self._end_soon(self._shutdown_timeout)
 
     def _over(self, feed: Feed, token: str, over: Future[None], task: Task | None) -> None:
-        """A run is over; called once, in another thread if this one is stuck in code that does not yield."""
+        """A run is over; called once, in another thread if this one is stuck in code that does not yield.
+
+        What rang for it has to be told, or it would show the task as running for as long as this process lives.
+        """
         try:
             if task is not None:
-                feed.ended(task, token)
-        except Unavailable as error:  # what rang for it shows it as running until that is reconciled
-            log.warning("the end of a run was not told: %s", error)
+                Patience(self._stopping).until_it_answers(partial(feed.ended, task, token))
         finally:
             over.set_result(None)
 

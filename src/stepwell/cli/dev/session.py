@@ -24,6 +24,9 @@ LOOK = 0.5
 BEGIN_SECONDS = 60.0
 """How long Redis may take to read its data."""
 
+APART = 0.5
+"""Seconds between two signals to a program: quicker ones count as one."""
+
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)
 """What programs are sent first, second, third: drain, hand back at once, end."""
 
@@ -123,13 +126,13 @@ class Session:
     def _stop(self, names: Iterable[str]) -> None:
         """Stop them together, and wait; each further signal to us makes them hurry."""
         stopped = [self._children[name] for name in names if name in self._children]
-        before, sent = self._signals, -1
+        before, sent, last = self._signals, 0, -APART
         while any(child.code is None for child in stopped):
-            hurry = min(self._signals - before, len(STOPS) - 1)
-            if hurry > sent:
-                sent = hurry
+            wanted = min(1 + self._signals - before, len(STOPS))
+            if sent < wanted and time.monotonic() - last >= APART:
                 for child in stopped:
-                    child.send(STOPS[hurry])
+                    child.send(STOPS[sent])
+                sent, last = sent + 1, time.monotonic()
             self._show()
         for child in stopped:
             self._close(child.name)
