@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_FLAGS ?= --numprocesses=auto --dist=worksteal
+SEEDS ?= 20
 
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
@@ -10,7 +11,7 @@ TOOLS := $(VENV)/.tools-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint check format coverage bench clean
+.PHONY: help demo run dev test lint check format coverage chaos bench clean
 
 help:  ## Print this help
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +21,9 @@ help:  ## Print this help
 demo: $(RUNTIME)  ## Report the licences of every package that is installed here
 	$(BIN)/stepwell run dependency_report
 	@echo 'Open data/reports/dependencies.html in a browser.'
+
+dev: $(RUNTIME)  ## Start a Redis, the API and a worker, and end all with one Ctrl-C
+	$(BIN)/stepwell dev
 
 run: $(RUNTIME)  ## Serve the API on http://127.0.0.1:8000
 	$(BIN)/python run.py
@@ -42,8 +46,12 @@ coverage: $(TOOLS)  ## Print the lines of src/ that no test runs, in processes t
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=95 -k "not ($(UNTRACED))" $(PYTEST_FLAGS)
 
-bench: $(TOOLS)  ## Measure what the engine costs
+chaos: $(TOOLS)  ## Kill, stop and cut off workers and servers for a long time, with many seeds
+	STEPWELL_CHAOS_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/chaos $(PYTEST_FLAGS)
+
+bench: $(TOOLS)  ## Measure what the engine costs, and the queue beside RQ's own workers
 	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.queue
 
 clean:  ## Remove the virtual environment, caches and reports; records in data/ stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov dist build

@@ -25,7 +25,7 @@ async def until_through(system: System, task_id: str) -> Task:
     while True:
         future = system.pool.ended(task_id)
         left = None if future is None else await asyncio.shield(asyncio.wrap_future(future))
-        task = left or await run_in_threadpool(system.service.get, task_id)
+        task: Task = await run_in_threadpool(system.service.get, task_id) if left is None else left
         if task.status is not Status.RUNNING or not system.pool.stats()["is_running"]:
             return task
         await asyncio.sleep(pause)
