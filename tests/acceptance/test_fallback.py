@@ -62,6 +62,7 @@ class Deployment:
             if how == "ended":
                 self.redis.start()
             self.proxy.heal()
+            self.proxy.set(kill=True)  # what hangs in the black hole
             eventually(self.is_back)
 
 
@@ -95,7 +96,7 @@ def test_the_first_request_is_answered_inline_with_little_delay(
         seconds(lambda: deployment.deployed.api.post("/workflows/hello/execute")) for _ in range(5)
     )
     first = []
-    for _ in range(1 if how == "blackholed" else 3):  # then it takes the probe long to notice that Redis is back
+    for _ in range(3):
         with deployment.away(how):
             first.append(seconds(deployment.ask))
     record_property("inline_and_first_seconds", (inline, first))
@@ -194,12 +195,12 @@ def test_while_redis_is_held_nothing_runs_twice(deployment: Deployment, tmp_path
         second = deployment.ask()
     finally:
         deployment.redis.resume()
-    assert answer.status_code == 503
     assert (second.status_code, second.json()["status"]) == (200, "completed")
+    assert answer.status_code in (200, 503)  # 200 where a connection had to be made, so that nothing was sent
     eventually(deployment.is_back)
     task_id = answer.json()["task_id"]
     if deployment.deployed.api.get(f"{TASKS}/{task_id}").status_code == 200:
-        assert len(deployment.deployed.api.ended(task_id)["task_id"]) > 0
+        assert deployment.deployed.api.ended(task_id)["status"] == "completed"
         assert [step["attempts"] for step in deployment.deployed.steps(task_id)] == [1]
 
 

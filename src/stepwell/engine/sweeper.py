@@ -21,6 +21,10 @@ log = logging.getLogger(__name__)
 SHARE = 0.2
 """The share of a lease between two rounds."""
 
+SILENCE = 0.5
+"""The share of a lease without a round after which leases prove nothing: while the store was away they could not be
+renewed, and as a healthy worker renews every 0.3 leases, less than a whole one is enough to lose it."""
+
 LONGEST = 0.8
 """Seconds between two rounds at most, so that a task wakes at most one second late."""
 
@@ -73,7 +77,7 @@ class Sweeper:
     def sweep(self) -> None:
         """One round."""
         store, gap = self._store, self._elapsed() - self._last
-        lost = store.reap(grace=gap > self._lease)
+        lost = store.reap(grace=gap > self._lease * SILENCE)
         for task in lost:
             log.warning(
                 "task %s: its worker was lost, it is %s now (crash %d)", task.task_id, task.status, task.crashes

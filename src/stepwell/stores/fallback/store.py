@@ -20,6 +20,9 @@ from stepwell.task import AuditEntry, NewTask, Page, Task
 
 log = logging.getLogger(__name__)
 
+SILENCE = 0.5
+"""The share of a lease after which it may have ended only because nobody could renew it."""
+
 T = TypeVar("T")
 
 
@@ -101,10 +104,10 @@ class FallbackStore(Homes):
         return {**leases, **self._shared.renew(others)} if others else leases
 
     def reap(self, grace: bool = False) -> list[Task]:
-        """See `TaskStore.reap`; never raises because the shared store is away. If that was for longer than a lease,
-        nobody could renew there, and its tasks are given grace first."""
+        """See `TaskStore.reap`; never raises because the shared store is away. If that was for so long that leases may
+        not have been renewed, its tasks are given grace first."""
         lost = self._local.reap(grace)
-        grace = grace or self._elapsed() - self._reaped > self._lease
+        grace = grace or self._elapsed() - self._reaped > self._lease * SILENCE
         return self._both(lost, lambda: self._reap_shared(grace))
 
     def lose(self, worker: str, crashed: bool = True) -> list[Task]:
