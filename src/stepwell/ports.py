@@ -131,7 +131,8 @@ class TaskStore(Protocol):
 
     def cancel(self, task_id: str, force: bool = False) -> Task:
         """Cancel a task: at once where nothing runs and nothing is to be undone; otherwise note the request (and
-        queue it again if it waits); a running one raises `Conflict` unless `force`."""
+        queue it again if it waits). A repeat changes nothing. Raises `Conflict` for a running one unless `force`, and
+        for one that ended otherwise."""
 
     def retry(self, task_id: str, reset: Iterable[str], attempt: int) -> Task:
         """Queue an ended task again with `attempt` one more, the records of these paths `pending` again. Raises

@@ -14,7 +14,7 @@ FORMAT = 1
 
 
 class Status(StrEnum):
-    """The states of a task; the moves between them stand in `lifecycle.py`."""
+    """The states of a task; the moves between them stand in `lifecycle`."""
 
     PENDING = "pending"
     QUEUED = "queued"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 from tests.acceptance.serving import ROOT, Server, environment, eventually, start
 from tests.programs import Program
 from tests.servers import RedisServer
@@ -50,11 +51,16 @@ class Cluster:
 
     def submit(self, workflow: str, variables: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
         """Submit a task to the queue; the answer to the request, which must be 202."""
-        body = {"variables": dict(variables or {}), **more}
-        answer = self.api.post(f"/workflows/{workflow}/execute?async_execute=true", body)
+        answer = self.ask(workflow, variables, **more)
         assert answer.status_code == 202, answer.text
         found: dict[str, Any] = answer.json()
         return found
+
+    def ask(self, workflow: str, variables: Mapping[str, Any] | None = None, **more: Any) -> httpx.Response:
+        """Submit a task, and take what comes: on a machine that is too busy to connect to Redis within 0.2 s the API
+        runs the task itself."""
+        body = {"variables": dict(variables or {}), **more}
+        return self.api.post(f"/workflows/{workflow}/execute?async_execute=true", body)
 
     def task(self, task_id: str) -> dict[str, Any]:
         """A task's record."""

@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 from tests.acceptance.conftest import StartServer
-from tests.acceptance.serving import ROOT, Gate, environment
+from tests.acceptance.serving import ROOT, Gate, environment, eventually
+from tests.programs import free_port
+from tests.servers import PostgresServer
 
 
 def test_a_server_that_cannot_begin_says_why_in_one_line(tmp_path: Path) -> None:
@@ -19,6 +21,41 @@ def test_a_server_that_cannot_begin_says_why_in_one_line(tmp_path: Path) -> None
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert "MAX_WORKERS" in done.stderr
+
+
+def test_it_waits_for_a_database_that_starts_later(tmp_path: Path) -> None:
+    (tmp_path / "workflows").mkdir()
+    port, log = free_port(), tmp_path / "server.log"
+    env = environment(DATABASE_URL=f"postgresql://stepwell@127.0.0.1:{port}/postgres")
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "run.py")], cwd=tmp_path, env=env, stdout=out, stderr=out
+        )
+    try:
+        eventually(lambda: "it is tried again" in log.read_text())
+        with PostgresServer(port=port):
+            eventually(lambda: "Stepwell serves" in log.read_text())
+            process.terminate()
+            assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_log_has_a_line_for_each_task(server: StartServer) -> None:
+    one = server({"LOG_FORMAT": "json"}, {"fails": "steps: [{id: a, uses: fail, with: {message: no stock}}]"})
+    ids = [one.post(f"/workflows/{name}/execute").json()["task_id"] for name in ("hello", "fails")]
+    assert one.stop() == 0
+    lines = [json.loads(line) for line in one.log.splitlines() if line.startswith("{")]
+    told = {task_id: [line for line in lines if task_id in line["event"]] for task_id in ids}
+    assert [(line["level"], "hello is completed" in line["event"]) for line in told[ids[0]]] == [("info", True)]
+    assert [(line["level"], line["event"].endswith("no stock")) for line in told[ids[1]]] == [("warning", True)]
+
+
+def test_a_batch_may_say_that_it_is_asynchronous(server: StartServer) -> None:
+    one = server()
+    assert one.post("/workflows/hello/execute/batch?async_execute=true", {"items": [{}]}).status_code == 202
+    assert one.post("/workflows/hello/execute/batch?async_execute=false", {"items": [{}]}).status_code == 422
 
 
 def test_it_serves_ipv6_too_and_ctrl_c_ends_it(server: StartServer) -> None:

@@ -116,6 +116,12 @@ def test_it_says_that_it_is_degraded_and_why(deployment: Deployment, how: str) -
         assert deployment.deployed.api.get("/ready").status_code == 200
 
 
+def test_a_task_for_later_tells_too_that_only_this_host_has_it(deployment: Deployment) -> None:
+    with deployment.away("refused"):
+        answer = deployment.deployed.api.post("/workflows/hello/execute?async_execute=true", {"delay": "1h"})
+        assert (answer.status_code, answer.json()["status"], answer.json()["degraded"]) == (202, "pending", True)
+
+
 def test_further_requests_do_not_try_to_connect(deployment: Deployment) -> None:
     with deployment.away("refused"):
         deployment.ask()

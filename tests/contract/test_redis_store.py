@@ -334,6 +334,24 @@ class TestTake:
             assert (first and first.task, second and second.task) == (store.get("t1"), store.get("t2"))
             assert store.take("D", "w", ["line"]) is None
 
+    def test_a_repeat_answers_the_same_when_the_definition_could_not_be_read(
+        self, ringing: RedisStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ringing.create(new("t1"))
+        ringing.create(new("t2"))
+
+        def unread(_definition: str) -> str:
+            raise Unavailable("the connection broke right after the claim")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(ringing, "definition", unread)
+            with pytest.raises(Unavailable):
+                ringing.take("A", "w", ["line"])
+        claim = ringing.take("A", "w", ["line"])
+        assert claim is not None
+        assert claim.task.task_id == "t1"
+        assert ringing.get("t2").status is Status.QUEUED
+
     def test_what_is_stale_is_skipped(self, ringing: RedisStore, raw: Raw) -> None:
         for task_id in ("t1", "t2", "t3"):
             ringing.create(new(task_id))
@@ -367,6 +385,33 @@ class TestTake:
     def test_a_silent_bell_names_nothing(self, store: RedisStore) -> None:
         store.create(new())
         assert store.take("A", "w", ["line"]) is None
+
+
+class TestRemovedRecords:
+    """A key of a task that somebody removed, or that Redis evicted, is in nobody else's way."""
+
+    def test_others_are_woken_taken_listed_and_purged(self, store: RedisStore, clock: Clock, raw: Raw) -> None:
+        for task_id in ("asleep1", "asleep2"):
+            store.create(new(task_id, delay=1.0))
+        for task_id in ("run1", "run2"):
+            running(store, task_id)
+        for task_id in ("end1", "end2"):
+            running(store, task_id)
+            store.finish(task_id, "A", NOTHING, Status.COMPLETED, None, None)
+        raw.delete("stepwell:task:asleep1", "stepwell:task:run1", "stepwell:task:end1")
+        clock.advance(60)
+        assert [task.task_id for task in store.wake()] == ["asleep2"]
+        assert [task.task_id for task in store.reap()] == ["run2"]
+        assert store.lose("nobody") == []
+        listed = {task.task_id for task in store.list(TaskFilter()).items}
+        assert listed == {"asleep2", "run2", "end2"}
+        assert store.purge(1.0).tasks == 1
+
+    def test_its_idempotency_key_is_free_again(self, store: RedisStore, raw: Raw) -> None:
+        store.create(new("t1", idempotency_key="key"))
+        raw.delete("stepwell:task:t1")
+        assert store.create(new("t2", idempotency_key="key"))[1]
+        assert store.create(new("t3", idempotency_key="key"))[0].task_id == "t2"
 
 
 class TestSteps:

@@ -44,6 +44,22 @@ class TestCancel:
         assert store.cancel("t1", force) == task
         assert kinds(store) == told
 
+    @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
+    def test_once_it_has_ended_a_repeat_answers_by_its_end(
+        self, store: TaskStore, clock: Clock, status: Status
+    ) -> None:
+        running(store)
+        store.cancel("t1", force=True)
+        before = store.finish("t1", "A", NOTHING, status, None, None)
+        clock.advance(1)
+        if status is Status.CANCELLED:
+            assert store.cancel("t1", force=True) == before
+        else:
+            with pytest.raises(Conflict, match=f"{status} already") as caught:
+                store.cancel("t1", force=True)
+            assert caught.value.status == status
+        assert store.get("t1") == before
+
     def test_a_queued_one_that_has_begun_stays_queued_to_undo(self, store: TaskStore, clock: Clock) -> None:
         running(store, undo=True)
         store.release("t1", "A", NOTHING)

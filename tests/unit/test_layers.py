@@ -84,7 +84,7 @@ def test_modules_import_only_rows_above_their_own() -> None:
     [
         ("graph.py", "from stepwell.lifecycle import move"),
         ("engine/run.py", "import stepwell.service"),
-        ("service.py", "def f():\n    from stepwell import engine"),
+        ("service/service.py", "def f():\n    from stepwell import engine"),
         ("errors.py", "from stepwell.values import encode"),
     ],
 )

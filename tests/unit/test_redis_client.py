@@ -1,4 +1,4 @@
-"""The Redis client: scripts, pipelines, connections, and what its settings may say."""
+"""The Redis client: scripts, connections, and what its settings may say."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from redis.exceptions import ResponseError
 from tests.acceptance.serving import eventually
 from tests.programs import free_port
 from tests.servers import RedisServer
-from tests.unit.canned_redis import CannedRedis
 
 from stepwell.errors import NotDelivered, SettingsError, Unavailable
-from stepwell.redis_client import Argument, RedisClient, Script
+from stepwell.redis_client import RedisClient, Script
 
 COUNT = Script("return redis.call('INCRBY', 'count', ARGV[1])")
 ECHO = Script("return {KEYS, ARGV}")
@@ -56,50 +55,15 @@ def test_a_script_that_redis_knows_is_not_sent_again(client: RedisClient) -> Non
     assert b"cmdstat_eval:" not in client.do("INFO", "commandstats")
 
 
-def test_a_pipeline_answers_in_order(client: RedisClient) -> None:
-    client.run(COUNT, [0])  # known, while the other is not
-    calls: list[tuple[Script, list[Argument]]] = [(COUNT, [1]), (ECHO, ["a"]), (COUNT, [1]), (ECHO, ["b"])]
-    assert client.run_many(calls) == [1, [[], [b"a"]], 2, [[], [b"b"]]]
-
-
-def test_a_pipeline_sends_a_source_once(client: RedisClient) -> None:
-    client.do("CONFIG", "RESETSTAT")
-    assert client.run_many([(COUNT, [1])] * 50) == list(range(1, 51))
-    assert b"cmdstat_eval:calls=1," in client.do("INFO", "commandstats")
-
-
-def test_an_empty_pipeline_does_nothing(client: RedisClient) -> None:
-    assert client.run_many([]) == []
-
-
-def test_each_call_of_a_pipeline_runs_once_if_scripts_are_flushed_in_its_middle() -> None:
-    known: set[bytes] = set()
-    run: list[bytes] = []
-
-    def reply(command: list[bytes]) -> bytes:
-        verb, script, _, argument = command
-        if len(run) in (3, 7):
-            known.clear()
-        if verb == b"EVAL":
-            known.add(Script(script.decode()).sha.encode())
-        elif script not in known:
-            return b"-NOSCRIPT No matching script. Please use EVAL.\r\n"
-        run.append(argument)
-        return b"$%d\r\n%s\r\n" % (len(argument), argument)
-
-    with CannedRedis(reply) as server, closing(RedisClient(server.url)) as client:
-        calls = [(COUNT, [number]) for number in range(10)]
-        assert client.run_many(calls) == [b"%d" % number for number in range(10)]
-        assert sorted(run) == [b"%d" % number for number in range(10)]
-
-
 def test_errors_of_the_callers_own_pass_unchanged(client: RedisClient) -> None:
     with pytest.raises(ResponseError, match="mine"):
         client.run(Script("return redis.error_reply('MINE it is mine')"), [])
     client.do("SET", "count", "text")
+    before = client.do("CLIENT", "ID")
     with pytest.raises(ResponseError, match="not an integer"):
-        client.run_many([(COUNT, [1]), (ECHO, [1])])
+        client.run(COUNT, [1])
     assert client.do("ECHO", "in step") == b"in step"
+    assert client.do("CLIENT", "ID") == before
 
 
 def test_the_redis_library_gets_the_same_settings(client: RedisClient, redis_server: RedisServer) -> None:

@@ -146,8 +146,6 @@ def test_a_refusal_delivers_nothing(reply: str, reads: bool) -> None:
     ):
         assert f"({'FULL' if code == 'ERR' else code})" in undelivered(client)
         assert client.state().reads is reads
-        with pytest.raises(NotDelivered):
-            client.run_many([(SET, [1]), (SET, [2])])
 
 
 def test_a_replica_refuses(tmp_path: Path, redis_server: RedisServer) -> None:
@@ -254,18 +252,6 @@ def test_a_connection_that_breaks_while_waiting_is_unknown(redis_server: RedisSe
         assert "broke off before its answer" in told[0]
 
 
-def test_a_pipeline_that_is_done_in_part_is_unknown() -> None:
-    replies = iter([b"+done\r\n", b"-OOM no memory\r\n", b"+done\r\n"])
-    with CannedRedis(lambda _: next(replies)) as server, closing(RedisClient(server.url)) as client:
-        assert "2 of 3 requests were done" in unknown(lambda: client.run_many([(SET, [n]) for n in range(3)]))
-
-
-def test_a_pipeline_whose_second_round_is_refused_is_unknown() -> None:
-    replies = iter([b"+done\r\n", b"-NOSCRIPT none\r\n", b"-LOADING it\r\n"])
-    with CannedRedis(lambda _: next(replies)) as server, closing(RedisClient(server.url)) as client:
-        assert "1 of 2 requests were done" in unknown(lambda: client.run_many([(SET, [1]), (SET, [2])]))
-
-
 def test_what_is_no_redis_at_all_is_unknown() -> None:
     with (
         CannedRedis(lambda _: b"HTTP/1.1 400 Bad Request\r\n\r\n") as server,
@@ -367,6 +353,20 @@ def test_the_breaker_opens_each_time(many_probes: None) -> None:
             replies.append(b"-LOADING it\r\n")
             undelivered(client)
             eventually(lambda: client.state().answers)
+
+
+def test_a_probe_that_fails_in_another_way_is_tried_again(many_probes: None, caplog: pytest.LogCaptureFixture) -> None:
+    replies = [b"-ERR nobody expects it\r\n"] * 3 + [b"-LOADING it\r\n"]
+    with (
+        CannedRedis(lambda _: replies.pop() if replies else b":0\r\n") as server,
+        closing(RedisClient(server.url, fail_fast=True)) as client,
+    ):
+        undelivered(client)
+        eventually(lambda: client.state().answers)
+        assert [record.message for record in caplog.records] == ["asking whether Redis is back failed"]
+        replies.append(b"-LOADING it\r\n")
+        undelivered(client)
+        eventually(lambda: client.state().answers)
 
 
 def test_a_lost_reply_opens_the_breaker(proxy: ChaosProxy, many_probes: None) -> None:

@@ -13,14 +13,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from tests.acceptance.serving import eventually
 
+from stepwell.engine import sweeper as sweeper_module
 from stepwell.engine import workfolder
 from stepwell.engine.expiry import Expiry
 from stepwell.engine.sweeper import Sweeper
 from stepwell.engine.workfolder import WorkFolder, remove_abandoned
 from stepwell.errors import NotFound, Unavailable
 from stepwell.loader import Catalog
-from stepwell.ports import Commit, TaskStore
+from stepwell.ports import Commit, Purged, TaskStore
 from stepwell.queues.silent import SilentQueue
 from stepwell.registry import actions
 from stepwell.secrets import Cipher
@@ -266,6 +268,31 @@ def test_a_started_sweeper_rings_and_expires(world: World, tmp_path: Path, monke
             assert time.monotonic() < deadline
     finally:
         sweeper.stop()
+
+
+def test_an_unexpected_error_ends_no_expiry(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(sweeper_module, "PURGE_EVERY", 0.01)
+    world.submit("old")
+    world.run("old")
+    world.time += TTL + 60
+    purge, failures = world.store.purge, [OSError("no room"), ValueError("nobody expects it")]
+
+    def failing(older_than: float, limit: int) -> Purged:
+        if failures:
+            raise failures.pop()
+        return purge(older_than, limit)
+
+    monkeypatch.setattr(world.store, "purge", failing)
+    sweeper = Sweeper(world.store, world.files, SilentQueue(), lease_seconds=10.0, result_ttl=TTL)
+    sweeper.start()
+    try:
+        eventually(lambda: not _is_there(world.store, "old"))
+    finally:
+        sweeper.stop()
+    assert [record.message for record in caplog.records] == ["removing what is old failed"] * 2
 
 
 FILES = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -59,10 +60,10 @@ class Feed:
 class Stable:
     """A work-horse on a thread of its own."""
 
-    def __init__(self, folder: Path, max_tasks: int = 1000) -> None:
+    def __init__(self, folder: Path, max_tasks: int = 1000, lanes: int = 1) -> None:
         self.harness = Harness(folder, real_time=True)
         self.feed, self.rein = Feed(self.harness), Rein()
-        self.place = board.Board(horses=1, lanes=1).places[0]
+        self.place = board.Board(horses=1, lanes=lanes).places[0]
         self.codes: list[int] = []
         self.horse = WorkHorse("horse", self.place, self.rein, max_tasks, PATIENCE, self.codes.append)
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -185,3 +186,43 @@ def test_a_defect_of_ours_ends_it_as_a_crash(stable: Stable, monkeypatch: pytest
     assert stable.codes[0] == 1
     assert stable.place.horse is not None
     assert not stable.place.horse.leaving
+
+
+def test_the_next_task_begins_in_the_folder_of_the_project(stable: Stable, tmp_path: Path) -> None:
+    home = Path.cwd()
+    inside = tmp_path / "gone"
+
+    def wander() -> None:
+        inside.mkdir()
+        os.chdir(inside)
+        inside.rmdir()
+
+    use("wander", wander)
+    use("where", lambda: str(Path.cwd()))
+    stable.harness.create("steps: [{uses: wander}]")
+    second = stable.harness.create("steps: [{id: a, uses: where}]")
+    stable.thread.start()
+    eventually(lambda: stable.ended(second))
+    stop(stable)
+    assert stable.harness.output(second, "a") == str(home)
+
+
+def test_a_lane_that_breaks_ends_it_when_the_others_are_done(tmp_path: Path) -> None:
+    stable = Stable(tmp_path, lanes=2)
+    inside, go_on = threading.Event(), threading.Event()
+
+    def held() -> None:
+        inside.set()
+        go_on.wait(PATIENCE)
+
+    use("held", held)
+    task = stable.harness.create("steps: [{uses: held}]")
+    stable.thread.start()
+    assert inside.wait(PATIENCE)
+    stable.feed.losses = [ValueError("a reply that nobody understands")]
+    eventually(stable.horse._stopping.is_set)
+    assert stable.codes == []
+    go_on.set()
+    stable.thread.join(PATIENCE)
+    assert stable.codes[0] == 1
+    assert stable.harness.store.get(task.task_id).status is Status.COMPLETED

@@ -72,12 +72,13 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self.store, self.shown, self.bells = Store(), Shown(), Bells()
-        self.board, self.rein, self.link = Board(horses=1, lanes=2), Rein(), Link()
+        self.board, self.reins, self.link = Board(horses=2, lanes=2), [Rein(), Rein()], Link()
+        self.rein = self.reins[0]
         files = FsspecFileStore(str(folder / "files"))
         sweeper = Sweeper(self.store, files, SilentQueue(), lease_seconds=3600, result_ttl=3600)
         tools = Tools(self.store, self.bells, sweeper, self.shown)
         view = WorkerView("worker", "host", 1, "running", ("q",), started_at=0.0, heartbeat_at=0.0)
-        self.keeper = Keeper(view, self.board, [self.rein], self.link, LEASE)
+        self.keeper = Keeper(view, self.board, self.reins, self.link, LEASE)
         self.codes: list[int] = []
         self.thread = threading.Thread(target=lambda: self.codes.append(self.keeper.run(lambda: tools)), daemon=True)
         self.thread.start()
@@ -122,6 +123,26 @@ def test_the_work_horse_is_told_what_the_store_says(stage: Stage) -> None:
     assert eventually(lambda: stage.rein.hear(0)) == [("cancel", token)]
     stage.store.lose("horse")
     eventually(lambda: ("lose", token) in (stage.rein.hear(0) or []))
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_task_that_a_sibling_took_over_is_lost_to_the_first_alone(stage: Stage, place: int) -> None:
+    token = stage.claimed("a")
+    held, stale = stage.board.places[place], stage.board.places[1 - place]
+    for one in (held, stale):
+        one.introduce(Horse("horse", os.getpid(), ready=True))
+    stale.lanes[0].show(Work("a", "stale", 0.0, "step", 60.0))
+    held.lanes[0].show(Work("a", token, 0.0, "step", 60.0))
+    eventually(lambda: ("lose", "stale") in (stage.reins[1 - place].hear(0) or []))
+    eventually(lambda: held.lanes[0].granted(token))
+    assert ("lose", token) not in (stage.reins[place].hear(0) or [])
+    assert stale.lanes[0].granted("stale") == 0.0
+
+
+def test_tasks_that_are_gone_with_all_data_end_no_keeper(stage: Stage) -> None:
+    stage.link.order(**as_order(Lost("horse", True, (("gone", "token"),))))
+    assert eventually(stage.link.done) == ["horse"]
+    assert stage.codes == []
 
 
 @pytest.mark.parametrize(("crashed", "crashes"), [(True, 1), (False, 0)])

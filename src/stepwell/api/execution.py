@@ -88,9 +88,12 @@ def execute_batch(
     caller: AskedBy,
     workflow_id: str,
     body: Annotated[BatchExecution, Depends(body_of(BatchExecution))],
+    async_execute: Annotated[bool, Query(description="Only `true`: nobody waits for a batch.")] = True,
     idempotency_key: Key = None,
 ) -> Json:
     """All items are checked, and there is room for all of them, or none is run. The answer comes at once."""
+    if not async_execute:
+        raise InvalidInput([FieldProblem("async_execute", "must be true: a batch is answered at once")])
     queued = system.settings.queue_enabled
     if not queued:
         _check_size(system, len(body.items))

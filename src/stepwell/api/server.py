@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import signal
 import socket
 import sys
+import time
 from types import FrameType
 from typing import NoReturn
 
@@ -13,13 +15,18 @@ import uvicorn
 
 from stepwell.api.app import create_app
 from stepwell.api.guards import is_loopback
-from stepwell.errors import SettingsError, StepwellError
+from stepwell.errors import SettingsError, StepwellError, Unavailable
 from stepwell.logs import configure
 from stepwell.settings import Settings, load
 from stepwell.wiring import System, build
 
+log = logging.getLogger(__name__)
+
 GRACE = 10
 """Seconds that answers may take after the last task was handed back."""
+
+AGAIN = 2.0
+"""Seconds before a database that does not answer is asked again."""
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
@@ -41,7 +48,22 @@ def serve(settings: Settings) -> None:
     """Serve the API on `HOST` and `PORT` until SIGINT or SIGTERM, which drain it. Raises `SettingsError`."""
     with _listening(settings) as listener:
         configure(settings.log_level, settings.log_format)
-        _Server(build(settings), listener).run(sockets=[listener])
+        _Server(_built(settings), listener).run(sockets=[listener])
+
+
+def _built(settings: Settings) -> System:
+    """The system, once its database answers: after a power cut that may start later than this process. What is wrong
+    with a file of SQLite does not mend itself."""
+    if not settings.workflows_dir.is_dir():
+        log.warning("WORKFLOWS_DIR=%s is no folder: there are no workflows", settings.workflows_dir)
+    while True:
+        try:
+            return build(settings)
+        except Unavailable as error:
+            if settings.database_url.startswith("sqlite"):
+                raise
+            log.warning("%s; it is tried again", error)
+            time.sleep(AGAIN)
 
 
 class _Server(uvicorn.Server):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stepwell.engine.context import StepContext
+from stepwell.engine.forks import forks_end_here
 from stepwell.engine.threads import forget_raised, is_debugged, raise_in, shared_loop
 from stepwell.engine.watchdog import Alarm, Watchdog
 from stepwell.errors import Fail, Interrupted, NotFound, Stop, TaskCancelled, TimeLimitReached
@@ -103,7 +104,7 @@ class Attempt:
 
     def call(self) -> None:
         """Run a synchronous action in this thread, to its end."""
-        with self._bound(), self._failures_become_values(), self._user_code():
+        with self._bound(), self._failures_become_values(), self._user_code(), forks_end_here():
             self._keep(self._action.function(**self._arguments()))
         self._end()
 

@@ -117,6 +117,23 @@ class Engine:
                 if (run := self._runs.get(task_id)) and run.claim.token == token:
                     del self._runs[task_id]
                 self._idle.notify_all()
+            if task is not None and not self._means.interactive:
+                _tell_end(task)
             done(task)
 
         return over
+
+
+def _tell_end(task: Task) -> None:
+    """One line for each run: what a collector of logs counts, and where people look first."""
+    reason = f": {task.error.message}" if task.error is not None else ""
+    level = logging.WARNING if task.error is not None else logging.INFO
+    log.log(
+        level,
+        "task %s of %s is %s after %.3f s of running%s",
+        task.task_id,
+        task.workflow_id,
+        task.status,
+        task.ran_for,
+        reason,
+    )

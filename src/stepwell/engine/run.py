@@ -349,7 +349,7 @@ class Run:
 
     def _ended(self, attempt: Attempt) -> None:
         """Called by the thread in which an attempt ended, or was given up."""
-        self._limits.look()
+        self._limits.remove(attempt)
         self._inbox.put(lambda: self._landed(attempt))
         with self._baton:
             stuck = attempt.abandoned and attempt is self._here

@@ -131,11 +131,17 @@ class Sweeper:
         self._told.add(message)
 
     def _expire(self) -> None:
-        remove_abandoned()
+        _try_to_remove(remove_abandoned)
         pause = 0.0
         while not self._stop.wait(pause):
-            try:
-                self._expiry.sweep()
-            except Unavailable as error:
-                log.warning("what is old cannot be removed now: %s", error)
+            _try_to_remove(self._expiry.sweep)
             pause = PURGE_EVERY * random.uniform(0.8, 1.2)
+
+
+def _try_to_remove(remove: Callable[[], None]) -> None:
+    try:
+        remove()
+    except Unavailable as error:
+        log.warning("what is old cannot be removed now: %s", error)
+    except Exception:  # the thread must live on: without it nothing that is old is removed
+        log.exception("removing what is old failed")

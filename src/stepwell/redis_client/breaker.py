@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -9,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stepwell.errors import NotDelivered, Unavailable
+
+log = logging.getLogger(__name__)
 
 PAUSE = 0.5
 """Seconds between two probes, give or take a fifth."""
@@ -69,7 +72,15 @@ class Breaker:
         self.state = RedisState(answers=False, since=since, reason=str(error), reads=reads)
 
     def _ask_until_it_answers(self) -> None:
-        while not self._answers():
+        told = False
+        while True:
+            try:
+                if self._answers():
+                    return
+            except Exception:  # the thread must live on: without it nothing is asked of Redis again
+                if not told:
+                    log.exception("asking whether Redis is back failed")
+                told = True
             if self._closed.wait(PAUSE * random.uniform(0.8, 1.2)):
                 return
 

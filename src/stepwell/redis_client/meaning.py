@@ -65,7 +65,7 @@ def not_connected(error: Exception, place: str) -> NotDelivered:
 
 
 def not_sent(error: Exception, place: str) -> NotDelivered:
-    """The error to raise if a single command was not sent in whole: Redis does nothing before it has all of it."""
+    """The error to raise if a command was not sent in whole: Redis does nothing before it has all of it."""
     return NotDelivered(f"{place} did not take the request: {error}")
 
 
@@ -73,11 +73,6 @@ def unknown(error: Exception, place: str) -> Unavailable:
     """The error to raise if the reply did not come."""
     what = "did not answer in time" if isinstance(error, RedisTimeoutError) else f"broke off before its answer: {error}"
     return Unavailable(f"{place} {what}; whether the request was done is not known")
-
-
-def partly(error: NotDelivered, done: int, total: int) -> Unavailable:
-    """The error to raise if a part of a pipeline was done, and the rest was not."""
-    return Unavailable(f"{error}; {done} of {total} requests were done")
 
 
 def _code(error: RedisError) -> str:

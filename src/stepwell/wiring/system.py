@@ -18,14 +18,13 @@ from stepwell.service import Defaults, Service
 from stepwell.settings import Settings
 from stepwell.stores.fallback import FallbackStore
 from stepwell.wiring.databases import open_database
-from stepwell.wiring.engines import make_engine
+from stepwell.wiring.engines import EngineParts, make_engine
 
 if TYPE_CHECKING:
     from stepwell.wiring.shared import Shared
 
 CONNECTIONS = 64
 """To Redis: one for each request that a server answers at a time, and some."""
-
 
 KEPT_HERE = "its record was kept on this host while Redis was away"
 
@@ -73,7 +72,11 @@ class System:
 
     def why_here(self, task_id: str) -> str | None:
         """Why a task that was meant for workers runs in this process; None if it does not."""
-        return None if self.dispatch is None else self.dispatch.why_here(task_id)
+        if self.dispatch is None:
+            return None
+        if isinstance(self.store, FallbackStore) and self.store.is_local(task_id):
+            return self.store.why_local
+        return self.dispatch.why_here(task_id)
 
     def is_for_workers(self, task_id: str) -> bool:
         """Whether a task waits for workers, rather than for this process."""
@@ -101,34 +104,16 @@ def build(settings: Settings, *, store: TaskStore | None = None, interactive: bo
     own: Queue = SilentQueue() if interactive else pool
     dispatch = None if shared is None else _dispatch(shared, store, own)
     queue: Queue = dispatch or own
-    catalog = open_catalog(settings)
-    service = Service(
-        store,
-        queue,
-        own,
-        catalog,
-        parts.cipher,
-        _defaults(settings),
-        tell_run=parts.engine.cancel,
-    )
-    operations = Operations(
-        store,
-        queue,
-        enabled=shared is not None,
-        queues=settings.queues,
-        requeue=service.requeue,
-        cancel=service.cancel,
-    )
-    sweeper = Sweeper(store, parts.files, queue, lease_seconds=settings.lease_seconds, result_ttl=settings.result_ttl)
+    service = _service(settings, store, queue, own, parts)
     return System(
         settings=settings,
         store=store,
         files=parts.files,
         service=service,
-        operations=operations,
+        operations=_operations(settings, store, queue, service, enabled=shared is not None),
         engine=parts.engine,
         pool=pool,
-        sweeper=sweeper,
+        sweeper=_sweeper(settings, store, queue, parts),
         names=parts.names,
         shared=shared,
         dispatch=dispatch,
@@ -158,6 +143,21 @@ def _dispatch(shared: Shared, store: TaskStore, own: Queue) -> Dispatch:
     if isinstance(store, FallbackStore):
         return Dispatch(shared.queue, own, store.is_local, lambda: store.why_local or KEPT_HERE)
     return Dispatch(shared.queue, own, lambda _: False, lambda: "")
+
+
+def _service(settings: Settings, store: TaskStore, queue: Queue, own: Queue, parts: EngineParts) -> Service:
+    catalog, defaults = open_catalog(settings), _defaults(settings)
+    return Service(store, queue, own, catalog, parts.cipher, defaults, tell_run=parts.engine.cancel)
+
+
+def _operations(settings: Settings, store: TaskStore, queue: Queue, service: Service, *, enabled: bool) -> Operations:
+    requeue, cancel = service.requeue, service.cancel
+    return Operations(store, queue, enabled=enabled, queues=settings.queues, requeue=requeue, cancel=cancel)
+
+
+def _sweeper(settings: Settings, store: TaskStore, queue: Queue, parts: EngineParts) -> Sweeper:
+    lease, ttl = settings.lease_seconds, settings.result_ttl
+    return Sweeper(store, parts.files, queue, lease_seconds=lease, result_ttl=ttl)
 
 
 def _defaults(settings: Settings) -> Defaults:

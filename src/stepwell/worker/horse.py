@@ -22,6 +22,7 @@ from stepwell.worker.forking import leave
 from stepwell.worker.lanes import Lanes
 from stepwell.worker.patience import Patience
 from stepwell.worker.pipes import Rein
+from stepwell.worker.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class WorkHorse:
         self._code = 0
         self._ready = False
         self._harness: Harness | None = None
+        self._surroundings = Surroundings()
         self._size = 0
 
     def run(self, make: Callable[[Callable[[], None]], Harness]) -> int:
@@ -104,6 +106,14 @@ class WorkHorse:
     # -- the lanes ---------------------------------------------------------------------------------------------------
 
     def _serve(self, harness: Harness) -> None:
+        try:
+            self._take_tasks(harness)
+        except Exception:  # a defect of ours: the others go on, and a fresh process takes the place of this one
+            log.exception("a lane of work-horse %s broke", self.name)
+            self._code = 1
+            self._end_soon(self._shutdown_timeout)
+
+    def _take_tasks(self, harness: Harness) -> None:
         patience = Patience(self._stopping)
         while not self._stopping.is_set():
             token = secrets.token_hex(16)  # after a lost reply the same token finds what it claimed
@@ -124,14 +134,10 @@ class WorkHorse:
 
     def _run(self, harness: Harness, claim: Claim, since: float) -> None:
         over: Future[None] = Future()
-        try:
-            harness.engine.run_claimed(claim, partial(self._over, harness.feed, claim.token, over), since)
-        except Exception:  # a defect of ours: the others go on, and a fresh process takes the place of this one
-            log.exception("the run of task %s broke", claim.task.task_id)
-            self._code = 1
-            self._end_soon(self._shutdown_timeout)
-            return
+        harness.engine.run_claimed(claim, partial(self._over, harness.feed, claim.token, over), since)
         over.result()  # the run may go on in another thread
+        if len(self._place.lanes) == 1:  # else others may be at work in it
+            self._surroundings.restore()
         self._left -= 1
         if self._left <= 0 or self._has_grown():
             self._end_soon(self._shutdown_timeout)

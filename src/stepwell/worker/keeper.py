@@ -11,7 +11,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Protocol
 
 from stepwell.engine.leases import RENEW_AFTER
 from stepwell.engine.sweeper import Sweeper
-from stepwell.errors import ClaimLost, Unavailable
+from stepwell.errors import ClaimLost, NotFound, Unavailable
 from stepwell.ports import Commit, HorseView, Lease, Queue, TaskStore, WorkerView
 from stepwell.task import Status, Task
 from stepwell.worker.board import Board, Horse, Lane, Place, Work
@@ -37,6 +37,10 @@ AGAIN = 0.2
 
 LAST_WORDS = 5.0
 """Seconds that the store has to answer when everything ends."""
+
+
+Held = tuple[Work, Lane, Rein]
+"""A claim that a work-horse shows, where it does, and how to tell it what becomes of it."""
 
 
 class Presence(Protocol):
@@ -67,6 +71,7 @@ class Keeper:
         self._view, self._board, self._reins, self._link = view, board, reins, link
         self._lease = lease_seconds
         self._lost: dict[str, Lost] = {}
+        self._waits = False
         self._suspended = False
         self._now, self._stopping = threading.Event(), False
         self._renewal = threading.Thread(target=self._rounds, name="stepwell-renewal", daemon=True)
@@ -110,15 +115,18 @@ class Keeper:
             try:
                 self._take(lost)
             except Unavailable as error:
-                log.warning("the tasks of work-horse %s cannot be taken from it now: %s", lost.name, error)
+                level = logging.DEBUG if self._waits else logging.WARNING  # told once, asked often
+                log.log(level, "the tasks of work-horse %s cannot be taken from it now: %s", lost.name, error)
+                self._waits = True
                 return
+            self._waits = False
             del self._lost[lost.name]
             self._link.say_done(lost.name)
 
     def _take(self, lost: Lost) -> None:
         store = self._tools.store
         for task_id, token in lost.spared:
-            with suppress(ClaimLost):
+            with suppress(ClaimLost, NotFound):  # it is another's by now, or gone with all data
                 self._ring(store.release(task_id, token, Commit()))
         for task in store.lose(lost.name, lost.crashed):
             how = f"it is {task.status} now (crash {task.crashes})" if lost.crashed else "it is handed back"
@@ -155,16 +163,16 @@ class Keeper:
     def _renew(self) -> None:
         """Renew the leases of what work-horses show; not of one that is stopped, since nobody knows for how long."""
         begun = time.monotonic()
-        held = {
-            work.token: (work, lane, rein)
+        held = [
+            (work, lane, rein)
             for place, rein in zip(self._board.places, self._reins, strict=True)
             if (horse := place.horse) is not None and not is_stopped(horse.pid)
             for lane in place.lanes
             if (work := lane.work) is not None
-        }
-        if held:
-            leases = self._tools.store.renew({work.task_id: token for token, (work, _, _) in held.items()})
-            for work, lane, rein in held.values():
+        ]
+        for claims in _each_task_once(held):
+            leases = self._tools.store.renew({task_id: work.token for task_id, (work, _, _) in claims.items()})
+            for work, lane, rein in claims.values():
                 self._tell(leases, work, lane, rein, begun)
 
     def _tell(self, leases: Mapping[str, Lease], work: Work, lane: Lane, rein: Rein, begun: float) -> None:
@@ -212,6 +220,18 @@ class Keeper:
         if self._tools.presence is not None:
             with suppress(Unavailable):
                 self._tools.presence.gone()
+
+
+def _each_task_once(held: Iterable[Held]) -> Sequence[Mapping[str, Held]]:
+    """In as few parts as can be, by task: one that a sibling took over is shown by both until the first is told."""
+    parts: list[dict[str, Held]] = []
+    for one in held:
+        task_id = one[0].task_id
+        part = next((part for part in parts if task_id not in part), None)
+        if part is None:
+            parts.append(part := {})
+        part[task_id] = one
+    return parts
 
 
 def horse_view(place: Place, ahead: float) -> HorseView | None:

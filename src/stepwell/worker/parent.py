@@ -40,6 +40,9 @@ AT_ONCE = 1.0
 HICCUP = 0.25
 """Seconds within which signals count as one: a terminal and a program in between often both send theirs."""
 
+STEADY = 10.0
+"""Seconds that a keeper has to live so that the next one is forked at once: what it cannot bear may come again."""
+
 FAREWELL = 12.0
 """Seconds that the keeper has for its last words."""
 
@@ -144,8 +147,8 @@ class Parent:
         if pid == self._keeper:
             if code not in (0, WRONG_SETTINGS):
                 log.error("the keeper ended (%s)", _how(code))
-            done = self._board.keeper.horse
-            self._keeper_failures = 0 if done and done.ready else self._keeper_failures + 1
+            steady = now - self._keeper_since >= STEADY
+            self._keeper_failures = 0 if steady else self._keeper_failures + 1
             self._keeper, self._keeper_since = 0, now
         for stall in self._stalls:
             if stall.pid == pid:
@@ -233,7 +236,10 @@ class Parent:
         while self._obeyed < len(self._signals):
             self._obeyed += 1
             if self._obeyed == 1:
-                log.info("no more tasks are taken; steps that run have %g s to end", self._shutdown_timeout)
+                log.info(
+                    "no more tasks are taken; steps that run have %g s to end, a second signal hands them back at once",
+                    self._shutdown_timeout,
+                )
                 self._drain(now, self._shutdown_timeout)
             elif self._obeyed == 2:
                 log.info("all tasks are handed back at once")

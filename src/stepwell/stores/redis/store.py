@@ -82,14 +82,14 @@ class RedisStore(RedisLedger):
         """
         is_repeat = "1" if token in self._unsure else ""
         try:
-            answer = self._run("take", is_repeat, token, worker, str(len(queues)), *queues)
-        except Unavailable:
+            claim = self._claim(token, self._run("take", is_repeat, token, worker, str(len(queues)), *queues))
+        except Unavailable:  # also of the definition, which is read after the claim
             self._unsure[token] = None
             if len(self._unsure) > _UNSURE:
                 del self._unsure[next(iter(self._unsure))]
             raise
         self._unsure.pop(token, None)
-        return self._claim(token, answer)
+        return claim
 
     def commit(self, task_id: str, token: str, commit: Commit) -> Receipt:
         """See `TaskStore.commit`."""

@@ -172,13 +172,16 @@ class Database:
     @contextmanager
     def _connection(self) -> Iterator[Any]:
         """The driver's connection, from the pool."""
-        connection = self.engine.raw_connection()
+        pool = self.engine.pool
+        connection = pool.connect()
         try:
             yield connection.driver_connection
         except BaseException:
             self._roll_back(connection)
             raise
         finally:
+            if pool is not self.engine.pool and connection.is_valid:
+                connection.invalidate()  # the pool that it would go back to was disposed of: nobody would close it
             connection.close()
 
     def _roll_back(self, connection: sa.PoolProxiedConnection) -> None:

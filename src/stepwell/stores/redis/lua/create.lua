@@ -34,6 +34,7 @@ local function first(new, ids, keys)
     if not found then return nil end
     local id, fingerprint = string.match(found, '^([^%z]*)%z(.*)$')
     holder = {task = load(id), fingerprint = fingerprint}
+    if not holder.task then return nil end
   end
   if holder.fingerprint ~= new.fingerprint then return nil, {'taken', new.number, shown(holder.task)} end
   return holder.task

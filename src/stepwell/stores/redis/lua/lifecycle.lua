@@ -1,5 +1,5 @@
--- The state machine of tasks, the second spelling of lifecycle.py: a state goes in and is changed. Each function answers
--- nothing, or the refusal that the caller gets.
+-- The state machine of tasks, the second spelling of stepwell.lifecycle: a state goes in and is changed. Each function
+-- answers nothing, or the refusal that the caller gets.
 local lifecycle = {}
 
 local ENDED = {completed = true, failed = true, cancelled = true}
@@ -106,8 +106,9 @@ end
 
 function lifecycle.cancelled(state, force)
   local status = state.status
-  if status == 'cancelled' or state.cancel_requested then return end
+  if status == 'cancelled' then return end
   if ENDED[status] then return conflict('the task is ' .. status .. ' already', status) end
+  if state.cancel_requested then return end
   if status == 'running' and not force then
     return conflict('the task is running: cancel it with force to interrupt its steps', status)
   end

@@ -124,7 +124,7 @@ local function running(wanted)
   for _, queue in ipairs(known_queues()) do
     for _, id in ipairs(call('ZRANGE', key('running', queue), 0, -1)) do
       local task = load_to_move(id)
-      if wanted(task.state) then found[#found + 1] = task end
+      if task and wanted(task.state) then found[#found + 1] = task end
     end
   end
   return found

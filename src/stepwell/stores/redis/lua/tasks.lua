@@ -66,13 +66,19 @@ local function use_files(id, files)
   end
 end
 
--- Of timers the tasks due until `latest`, from the one that is due first: at most so many ids.
+-- Of timers the tasks due until `latest`, from the one that is due first: at most so many ids. One whose record somebody
+-- removed is dropped, or all others would wait behind it for ever.
 local function due(timers, latest, most)
   local found = {}
   for _, at in ipairs(timers) do
     local words = call('ZRANGEBYSCORE', at, '-inf', latest, 'WITHSCORES', 'LIMIT', 0, most)
     for position = 1, #words, 2 do
-      found[#found + 1] = {id = words[position], at = tonumber(words[position + 1])}
+      local id = words[position]
+      if call('EXISTS', key('task', id)) == 1 then
+        found[#found + 1] = {id = id, at = tonumber(words[position + 1])}
+      else
+        call('ZREM', at, id)
+      end
     end
   end
   if #timers > 1 then
@@ -83,12 +89,12 @@ local function due(timers, latest, most)
   return ids
 end
 
--- The tasks with these ids, as the caller gets to see them.
+-- The tasks with these ids that are there, as the caller gets to see them.
 local function show_all(ids)
   local found = {}
-  for position, id in ipairs(ids) do
+  for _, id in ipairs(ids) do
     local task = call('LRANGE', key('task', id), 0, 1)
-    found[position] = {id, task[1], task[2]}
+    if task[1] then found[#found + 1] = {id, task[1], task[2]} end
   end
   return found
 end

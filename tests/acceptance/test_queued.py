@@ -70,7 +70,7 @@ def test_a_thousand_tasks_of_eight_clients_run_once_each_on_three_workers(tmp_pa
         ids: list[str] = []
 
         def client() -> None:
-            ids.extend(deployed.submit("counted", {"log": str(log)})["task_id"] for _ in range(125))
+            ids.extend(deployed.ask("counted", {"log": str(log)}).json()["task_id"] for _ in range(125))
 
         threads = [threading.Thread(target=client) for _ in range(8)]
         for thread in threads:
