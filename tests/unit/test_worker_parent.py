@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from stepwell.worker.board import Horse
@@ -12,8 +14,10 @@ KILLED = 9
 
 
 @pytest.fixture
-def parent() -> Parent:
-    return Parent(1, 1, 1.0, lambda *_: 0, lambda *_: 0)
+def parent() -> Iterator[Parent]:
+    parent = Parent(1, 1, 1.0, lambda *_: 0, lambda *_: 0)
+    yield parent
+    parent._link.close()
 
 
 def _die(parent: Parent, lived: float, now: float) -> int:

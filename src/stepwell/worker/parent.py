@@ -88,6 +88,7 @@ class Parent:
             self._watch(now)
             if not told and self._kill_at is None and all(stall.ready for stall in self._stalls):
                 told = True
+                self._order(state="running")  # so that all work-horses are shown at once
                 ready()
             self._wait(TURN if told else FIRST_TURN)
         self._end_keeper()
