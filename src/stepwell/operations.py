@@ -97,7 +97,8 @@ class Operations:
         """Let tasks of a queue start again, at once, or if nobody can be rung for now, soon."""
         self._store.resume(self._known(queue))
         with suppress(Unavailable):
-            self._queue.ring_again([task for task in self._store.queued(0.0) if task.queue == queue])
+            for priority in LEVELS:
+                self._queue.ring_again(self._store.queued(0.0, (queue, priority)))
 
     def clear(self, queue: str) -> int:
         """Cancel every task that is queued in a queue now; answers how many. Raises `Unavailable` if the store goes

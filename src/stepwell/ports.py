@@ -126,8 +126,9 @@ class TaskStore(Protocol):
     def due_in(self) -> float | None:
         """Seconds until the next pending or waiting task is due (0 if one is); None if there is none."""
 
-    def queued(self, older_than: float) -> list[Task]:
-        """Up to 1000 tasks that have been `queued` for so many seconds, oldest first, for ringing again."""
+    def queued(self, older_than: float, line: tuple[str, int] | None = None) -> list[Task]:
+        """Up to 1000 tasks that have been `queued` for so many seconds, oldest first, for ringing again: of one line
+        (queue and priority), or of all."""
 
     def cancel(self, task_id: str, force: bool = False) -> Task:
         """Cancel a task: at once where nothing runs and nothing is to be undone; otherwise note the request (and

@@ -410,8 +410,8 @@ class TestRemovedRecords:
     def test_its_idempotency_key_is_free_again(self, store: RedisStore, raw: Raw) -> None:
         store.create(new("t1", idempotency_key="key"))
         raw.delete("stepwell:task:t1")
-        assert store.create(new("t2", idempotency_key="key"))[1]
-        assert store.create(new("t3", idempotency_key="key"))[0].task_id == "t2"
+        assert store.create(new("t2", idempotency_key="key", fingerprint="another"))[1]
+        assert store.create(new("t3", idempotency_key="key", fingerprint="another"))[0].task_id == "t2"
 
 
 class TestSteps:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tests.contract.building import ERROR, NOTHING, kinds, new, running, step
@@ -60,6 +61,15 @@ class TestTime:
         assert [task.task_id for task in store.queued(5)] == ["t3", "t1"]
         assert [task.task_id for task in store.queued(15)] == ["t3"]
         assert [task.task_id for task in store.queued(0)] == ["t3", "t1", "t2"]
+
+    def test_queued_of_one_line_leaves_all_others_out(self, store: TaskStore, clock: Clock) -> None:
+        for id_, queue, priority in [("t1", "line", 1), ("t2", "line", 0), ("t3", "other", 1), ("t4", "line", 1)]:
+            store.create(replace(new(id_), queue=queue, priority=priority))
+            clock.advance(10)
+        assert [task.task_id for task in store.queued(0, ("line", 1))] == ["t1", "t4"]
+        assert [task.task_id for task in store.queued(15, ("line", 1))] == ["t1"]
+        assert [task.task_id for task in store.queued(0, ("line", 0))] == ["t2"]
+        assert store.queued(0, ("line", 3)) == store.queued(0, ("none", 1)) == []
 
     def test_queued_counts_from_when_it_was_queued_last(self, store: TaskStore, clock: Clock) -> None:
         running(store)

@@ -23,13 +23,13 @@ class Noted(SilentQueue):
 
     def __init__(self) -> None:
         self.rung: list[str] = []
-        self.waiting = 0
+        self.waiting = self.waiting_low = 0
 
     def ring(self, task: Task) -> None:
         self.rung.append(task.task_id)
 
     def lengths(self) -> Mapping[tuple[str, int], int]:
-        return {("workflow_execute", 1): self.waiting}
+        return {("workflow_execute", 1): self.waiting, ("workflow_execute", 0): self.waiting_low}
 
     def ring_again(self, tasks: Sequence[Task]) -> int:
         lost = [task for task in tasks if task.task_id not in self.rung]
@@ -50,10 +50,12 @@ class World:
             self.store, files, self.queue, lease_seconds=LEASE, result_ttl=1e6, elapsed=lambda: self.time
         )
 
-    def create(self, task_id: str, delay: float = 0.0) -> None:
+    def create(self, task_id: str, delay: float = 0.0, priority: int = 1) -> None:
         model = queued(task_id)
         text = '{"steps": [{"output": 1}]}'
-        self.store.create(NewTask(task_id, "w", model.definition, text, model.queue, 1, "{}", 60.0, 0, delay=delay))
+        self.store.create(
+            NewTask(task_id, "w", model.definition, text, model.queue, priority, "{}", 60.0, 0, delay=delay)
+        )
 
     def claim(self, task_id: str) -> None:
         self.create(task_id)
@@ -85,6 +87,15 @@ def test_nothing_is_looked_for_while_there_are_as_many_bells_as_tasks(world: Wor
     world.queue.waiting = 1
     assert world.later(0) == []
     world.queue.waiting = 0
+    assert world.later(max(FORGOTTEN, RECONCILE_EVERY)) == ["a"]
+
+
+def test_a_long_line_that_is_rung_for_hides_no_lost_bell_of_another(world: World) -> None:
+    for number in range(1001):
+        world.create(f"low-{number}", priority=0)
+    world.queue.waiting_low = 1001
+    world.time += 1
+    world.create("a")
     assert world.later(max(FORGOTTEN, RECONCILE_EVERY)) == ["a"]
 
 

@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from stepwell.engine.expiry import Expiry
 from stepwell.engine.workfolder import remove_abandoned
@@ -93,21 +93,24 @@ class Sweeper:
 
     def reconcile(self, older_than: float) -> None:
         """Ring again where fewer bells wait than tasks are queued, for tasks that have been queued for so long."""
+        lines: Sequence[tuple[str, int] | None]
         try:
-            if self._all_are_rung_for():
-                return
+            lines = self._lines_without_bells()
         except Unavailable as error:  # it may still be possible to ring for some
             self._tell("bells cannot be counted: %s", error)
-        if rung := self._queue.ring_again(self._store.queued(older_than)):
-            log.info("%d tasks were queued, but nobody had been rung for", rung)
+            lines = [None]
+        if rung := sum(self._queue.ring_again(self._store.queued(older_than, line)) for line in lines):
+            log.info("tasks that were queued, but nobody had been rung for: %d", rung)
 
-    def _all_are_rung_for(self) -> bool:
+    def _lines_without_bells(self) -> Sequence[tuple[str, int]]:
+        """The queues and priorities for which fewer bells wait than tasks are queued."""
         bells = Counter(dict(self._queue.lengths()))
-        return all(
-            bells[queue, priority] >= numbers.get(name, 0)
+        return [
+            (queue, priority)
             for queue, numbers in self._store.counts().items()
             for priority, name in enumerate(QUEUED_BY_PRIORITY)
-        )
+            if bells[queue, priority] < numbers.get(name, 0)
+        ]
 
     def _rounds(self) -> None:
         pause = 0.0

@@ -118,9 +118,9 @@ class FallbackStore(Homes):
         """See `TaskStore.wake`; never raises because the shared store is away."""
         return self._both(self._local.wake(), self._shared.wake)
 
-    def queued(self, older_than: float) -> list[Task]:
+    def queued(self, older_than: float, line: tuple[str, int] | None = None) -> list[Task]:
         """As `TaskStore.queued`, so many of each store; never raises because the shared one is away."""
-        return self._both(self._local.queued(older_than), lambda: self._shared.queued(older_than))
+        return self._both(self._local.queued(older_than, line), lambda: self._shared.queued(older_than, line))
 
     def due_in(self) -> float | None:
         """See `TaskStore.due_in`; never raises because the shared store is away."""

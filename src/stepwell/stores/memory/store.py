@@ -143,12 +143,12 @@ class MemoryStore(MemoryLedger):
             asleep = self._in_status(Status.PENDING, Status.WAITING)
             return max(0.0, (asleep[0].due or 0.0) - self.now()) if asleep else None
 
-    def queued(self, older_than: float) -> list[Task]:
+    def queued(self, older_than: float, line: tuple[str, int] | None = None) -> list[Task]:
         """See `TaskStore.queued`."""
         with self._lock:
             latest = self.now() - older_than
-            entries = self._in_status(Status.QUEUED)
-            return [entry.task for entry in entries if (entry.due or 0.0) <= latest][:BATCH]
+            old = [entry.task for entry in self._in_status(Status.QUEUED) if (entry.due or 0.0) <= latest]
+            return [task for task in old if line in (None, (task.queue, task.priority))][:BATCH]
 
     def cancel(self, task_id: str, force: bool = False) -> Task:
         """See `TaskStore.cancel`."""

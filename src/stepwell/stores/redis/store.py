@@ -144,9 +144,10 @@ class RedisStore(RedisLedger):
         answer = self._run("due_in")
         return None if answer is None else float(answer)
 
-    def queued(self, older_than: float) -> list[Task]:
+    def queued(self, older_than: float, line: tuple[str, int] | None = None) -> list[Task]:
         """See `TaskStore.queued`."""
-        return _tasks(self._run("queued", str(older_than), BATCH))
+        queue, priority = line or ("", "")
+        return _tasks(self._run("queued", str(older_than), BATCH, queue, str(priority)))
 
     def cancel(self, task_id: str, force: bool = False) -> Task:
         """See `TaskStore.cancel`."""

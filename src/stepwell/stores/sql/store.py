@@ -116,9 +116,9 @@ class SqlStore:
         """See `TaskStore.due_in`."""
         return self._read(lambda transaction: sweeping.due_in(transaction))
 
-    def queued(self, older_than: float) -> list[Task]:
+    def queued(self, older_than: float, line: tuple[str, int] | None = None) -> list[Task]:
         """See `TaskStore.queued`."""
-        return self._read(lambda transaction: sweeping.queued(transaction, older_than))
+        return self._read(lambda transaction: sweeping.queued(transaction, older_than, line))
 
     def cancel(self, task_id: str, force: bool = False) -> Task:
         """See `TaskStore.cancel`."""

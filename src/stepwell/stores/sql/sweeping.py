@@ -49,10 +49,13 @@ def due_in(transaction: Transaction) -> float | None:
     return None if due is None else max(0.0, due - now)
 
 
-def queued(transaction: Transaction, older_than: float) -> list[Task]:
+def queued(transaction: Transaction, older_than: float, line: tuple[str, int] | None) -> list[Task]:
     """See `TaskStore.queued`."""
     latest = transaction.session.now() - older_than
-    return [row.task for row in transaction.batch(transaction.sql.queued, latest, BATCH)]
+    if line is None:
+        return [row.task for row in transaction.batch(transaction.sql.queued, latest, BATCH)]
+    params = {"latest": latest, "limit": BATCH, "queue": line[0], "priority": line[1]}
+    return [rows.read_task(row).task for row in transaction.session.rows(transaction.sql.queued_in_line, params)]
 
 
 def purge(transaction: Transaction, older_than: float, limit: int) -> Purged:
