@@ -48,14 +48,15 @@ def serve(settings: Settings) -> None:
     """Serve the API on `HOST` and `PORT` until SIGINT or SIGTERM, which drain it. Raises `SettingsError`."""
     with _listening(settings) as listener:
         configure(settings.log_level, settings.log_format)
-        _Server(_built(settings), listener).run(sockets=[listener])
+        server = _Server(_built(settings), listener)
+        if not settings.workflows_dir.is_dir():
+            log.warning("WORKFLOWS_DIR=%s is no folder: there are no workflows", settings.workflows_dir)
+        server.run(sockets=[listener])
 
 
 def _built(settings: Settings) -> System:
     """The system, once its database answers: after a power cut that may start later than this process. What is wrong
     with a file of SQLite does not mend itself."""
-    if not settings.workflows_dir.is_dir():
-        log.warning("WORKFLOWS_DIR=%s is no folder: there are no workflows", settings.workflows_dir)
     while True:
         try:
             return build(settings)
