@@ -299,10 +299,10 @@ def test_what_is_held_past_its_lease_writes_nothing_and_starts_nothing(
 
 
 def test_sigterm_lets_running_steps_end(deployed: Cluster, tmp_path: Path) -> None:
-    worker = deployed.worker(MAX_WORKERS="2", SHUTDOWN_TIMEOUT="30")
+    worker = deployed.worker(MAX_WORKERS="2", SHUTDOWN_TIMEOUT="30", LOG_LEVEL="DEBUG")
     task = held(deployed, tmp_path)
     os.kill(worker.pid, signal.SIGTERM)
-    eventually(lambda: "no more tasks are taken" in worker.log)
+    eventually(lambda: worker.log.count("starts nothing more") == 2)
     task.let_go()
     assert worker.stop(signal.SIGCONT) == 0
     assert task.lines == ["begun", "held"]
@@ -360,11 +360,11 @@ def test_a_stubborn_step_is_killed_at_the_second_signal_and_no_crash_is_counted(
 
 
 def test_ctrl_c_that_reaches_the_whole_group_kills_no_work_horse(deployed: Cluster, tmp_path: Path) -> None:
-    worker = deployed.worker(MAX_WORKERS="2")
+    worker = deployed.worker(MAX_WORKERS="2", LOG_LEVEL="DEBUG")
     task = held(deployed, tmp_path)
     for pid in reversed(family(worker)):
         os.kill(pid, signal.SIGINT)
-    eventually(lambda: "no more tasks are taken" in worker.log)
+    eventually(lambda: worker.log.count("starts nothing more") == 2)
     task.let_go()
     assert worker.stop(signal.SIGCONT) == 0
     assert task.lines == ["begun", "held"]

@@ -70,13 +70,18 @@ class Engine:
         if run := self._runs.get(task_id):
             run.cancel()
 
-    def drain(self, timeout: float) -> bool:
-        """Take nothing new, let running steps end for so many seconds, then interrupt them; every task is handed
-        back. Answers whether all runs ended."""
+    def begin_drain(self) -> None:
+        """Start nothing from now on; every task is handed back as soon as its running steps have ended."""
         with self._idle:
             self._draining = True
             for run in self._runs.values():
                 run.drain()
+
+    def drain(self, timeout: float) -> bool:
+        """Begin to drain, let running steps end for so many seconds, then interrupt them. Answers whether all runs
+        ended."""
+        self.begin_drain()
+        with self._idle:
             if self._idle.wait_for(lambda: not self._runs, timeout):
                 return True
             for run in self._runs.values():

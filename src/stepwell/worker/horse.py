@@ -175,7 +175,10 @@ class WorkHorse:
 
     def _end_soon(self, patience: float) -> None:
         """Take nothing more; what runs has so many seconds to end its steps and is handed back."""
+        if self._harness is not None:
+            self._harness.engine.begin_drain()
         self._stopping.set()
+        log.debug("work-horse %s starts nothing more", self.name)
         threading.Thread(target=self._end, args=(patience,), name="stepwell-end", daemon=True).start()
 
     def _end(self, patience: float) -> None:
