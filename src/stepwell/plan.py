@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from stepwell import graph
 from stepwell.expressions import Expression, Reference, Template, compile_expression, compile_template
 from stepwell.values import seconds
-from stepwell.workflow import Foreach, Partial, Retry, Step, Workflow
+from stepwell.workflow import Foreach, Partial, Retry, Step, Variable, Workflow
 
 T = TypeVar("T")
 Names = Mapping[str, object]
@@ -66,8 +66,31 @@ class UntilPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitPlan:
+    """A step's `wait`, compiled. `kind` is `time`, `event` or `approval`, and what belongs to it is set.
+
+    `duration` is in seconds, `until` a time in seconds since 1970; `form` declares what an approval is answered with.
+    """
+
+    kind: str
+    duration: Parameter[float] | None = None
+    until: Parameter[float] | None = None
+    event: Parameter[str] | None = None
+    match: Expression | None = None
+    message: Parameter[str] | None = None
+    form: Mapping[str, Variable] | None = None
+    approvers: Parameter[Sequence[str]] | None = None
+    timeout: Parameter[float] | None = None
+    tolerant: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
-    """A step, compiled. `name` is its part of a path; `height` how many steps follow on the longest way."""
+    """A step, compiled. `name` is its part of a path; `height` how many steps follow on the longest way.
+
+    With a `queue` it runs, or each item of it, as a child task. `block` holds the steps of a group, the racers of a
+    `race`; `compensate` those that undo it.
+    """
 
     step: Step
     kind: str
@@ -85,6 +108,10 @@ class Node:
     block: Block | None
     cases: tuple[tuple[Expression | None, Block], ...]
     on_failure: Block | None
+    wait: WaitPlan | None = None
+    queue: Parameter[str] | None = None
+    priority: Parameter[int] | None = None
+    compensate: Block | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +125,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A workflow, compiled."""
+    """A workflow, compiled; `included` are the workflows that its steps may run, by id."""
 
     workflow: Workflow
     timeout: Template | None
@@ -107,6 +134,7 @@ class Plan:
     on_cancel: Block | None
     finally_: Block | None
     outputs: Template
+    included: Mapping[str, Plan] = field(default_factory=dict)
 
 
 def compile_workflow(workflow: Workflow) -> Plan:

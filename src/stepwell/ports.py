@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from stepwell.task import AuditEntry, Error, Event, NewEvent, NewTask, Page, Status, StepRecord, Task
+from stepwell.task import (
+    AuditEntry,
+    Crew,
+    Error,
+    Event,
+    Mail,
+    NewEvent,
+    NewMail,
+    NewTask,
+    Page,
+    Publication,
+    Publications,
+    Status,
+    StepRecord,
+    Task,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to run a task: its `token` is named in every write. `now` is the store's time of the claim."""
+    """The right to run a task: its `token` is named in every write. `now` is the store's time of the claim, `mail`
+    all that its mailbox holds."""
 
     task: Task
     token: str
     definition_text: str
     steps: Sequence[StepRecord]
     now: float
+    mail: Sequence[Mail] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +64,31 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspension:
+    """What a task waits for: the time `due`, mail after the first `mail` ones, or a publication under one of `topics`.
+
+    `positions` says how far each name of a publication has been read: if more came since, it goes on at once.
+    """
+
+    due: float | None = None
+    mail: int = 0
+    topics: Sequence[str] = ()
+    positions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What a retry by hand changes: the JSON text of the variables, the definition (its hash and text) and whether it
+    has something to undo; None leaves it as it was."""
+
+    variables: str | None = None
+    definition: str | None = None
+    definition_text: str | None = None
+    undo: bool | None = None
+    files: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """The answer to a renewal: whether the claim is `held` still, and whether a cancel was requested."""
 
@@ -56,7 +98,8 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class TaskFilter:
-    """Which tasks a list shows; None is any."""
+    """Which tasks a list shows; None is any. Children are only shown with `parent` (all children of that task, or with
+    `place` those of one step of it)."""
 
     status: Status | None = None
     workflow_id: str | None = None
@@ -64,6 +107,8 @@ class TaskFilter:
     external_id: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     dead: bool | None = None
+    parent: str | None = None
+    place: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +136,8 @@ class TaskStore(Protocol):
         """As `create`, for all of them: nothing is created if one is refused."""
 
     def claim(self, task_id: str, token: str, worker: str) -> Claim | None:
-        """Make a queued task `running` under this token; None if it cannot be claimed (any more)."""
+        """Make a queued task `running` under this token; None if it cannot be claimed (any more). A child is looked at
+        together with its ancestors, as `lifecycle.disowned` says; so it is in `commit` and `renew`."""
 
     def commit(self, task_id: str, token: str, commit: Commit) -> Receipt:
         """Guarded: write step records and events; an ended step among them sets `crashes` to 0."""
@@ -101,9 +147,60 @@ class TaskStore(Protocol):
     ) -> Task:
         """Guarded: commit, and end the task as `completed`, `failed` or `cancelled`."""
 
-    def suspend(self, task_id: str, token: str, commit: Commit, pause: float, error: Error | None) -> Task:
+    def back_off(self, task_id: str, token: str, commit: Commit, pause: float, error: Error | None) -> Task:
         """Guarded: commit, and make the task `waiting` for `pause` seconds before it is retried: `attempt` and
         `retry_count` grow by one, `error` tells why, the claim ends."""
+
+    def suspend(self, task_id: str, token: str, commit: Commit, suspension: Suspension) -> Task:
+        """Guarded: commit, and make the task `waiting` for what the suspension names, or `queued` if that has come or a
+        cancel was requested; nothing is counted, the claim ends. It wakes once."""
+
+    def send(self, task_id: str, mail: NewMail) -> tuple[Mail, bool]:
+        """Put a message into the mailbox of a task that has not ended, and queue it if it waits; answers it, or the
+        first one of which it is a repeat, and whether it is new. Raises `Conflict` if the task has ended, if `mail`
+        comes too late, if another one stands under its name (`once`), or if the mailbox holds `lifecycle.MAX_MAIL`."""
+
+    def mailbox(self, task_id: str, after: int = 0) -> Sequence[Mail]:
+        """The mail of a task with an id greater than `after`, oldest first."""
+
+    def spawn(self, task_id: str, token: str, path: str, crew: Crew, children: Sequence[NewTask]) -> Crew:
+        """Guarded: create up to 1000 children of the step at `path`, and answer their crew as it is then.
+
+        The first call of a round makes the crew, or begins it again (`lifecycle.recrewed`). Each child is `queued` or,
+        beyond `at_once`, `pending` until another one has ended, in order of their indices. One that exists stays as it
+        is, unless it ended as `failed` or `cancelled` in an earlier round: it is retried, its `attempt` the round. In a
+        closed crew, and after a cancel (unless `undoing`), nothing is created. When the crew is over, once for each
+        round, the parent gets mail named `lifecycle.crew_mail(path)` whose payload is the round."""
+
+    def crew(self, task_id: str, path: str) -> Crew:
+        """The crew of a step; raises `NotFound` if it has none."""
+
+    def cancel_children(self, task_id: str, path: str | None = None) -> Sequence[Task]:
+        """Close the crew of a step, or all crews of a task, and cancel up to 1000 children that have not ended and are
+        not cancelled yet, running ones by force; answers them, so nothing when there is nothing left to cancel."""
+
+    def publish(
+        self, name: str, payload: str, topics: Sequence[str], key: str | None = None, sender: str | None = None
+    ) -> tuple[Publication, bool]:
+        """Append a publication to the log; the same `key` again answers the first one and False."""
+
+    def published(self, name: str, after: str | None = None, since: float = 0.0, limit: int = 100) -> Publications:
+        """Publications of a name from the position `after` on (None: from the first that is kept) that are not older
+        than the time `since`."""
+
+    def undelivered(self, group: str, consumer: str, limit: int = 100) -> Sequence[Publication]:
+        """The next publications for a group of consumers, oldest first: each for one of them, until it has said
+        `delivered`, or has not for 30 seconds. Each group gets all that was published since the store was made."""
+
+    def delivered(self, group: str, publication: Publication) -> None:
+        """A group has done its work for a publication."""
+
+    def rouse(self, publication: Publication) -> list[Task]:
+        """Make tasks `queued` that wait for one of the topics of a publication and have not read it yet, and answer
+        them (at most 1000 a call)."""
+
+    def publications(self) -> Mapping[str, Mapping[str, int]]:
+        """For each name: `published` in all, and tasks that listen now, `listening`; kept as counters."""
 
     def release(self, task_id: str, token: str, commit: Commit, pause: float = 0.0) -> Task:
         """Guarded: commit, and hand the task back: `queued` (`waiting`, for a `pause` in seconds), nothing counted,
@@ -135,9 +232,9 @@ class TaskStore(Protocol):
         queue it again if it waits). A repeat changes nothing. Raises `Conflict` for a running one unless `force`, and
         for one that ended otherwise."""
 
-    def retry(self, task_id: str, reset: Iterable[str], attempt: int) -> Task:
-        """Queue an ended task again with `attempt` one more, the records of these paths `pending` again. Raises
-        `Conflict` unless the task is at this `attempt` still."""
+    def retry(self, task_id: str, reset: Iterable[str], attempt: int, revision: Revision | None = None) -> Task:
+        """Queue an ended task again with `attempt` one more, the records of these paths `pending` again and their mail
+        gone. Raises `Conflict` unless the task is at this `attempt` still, and for a child."""
 
     def discard(self, task_id: str) -> Task:
         """Take a failed task out of the dead letters; its record stays."""
@@ -146,7 +243,10 @@ class TaskStore(Protocol):
         """The task's record."""
 
     def list(self, only: TaskFilter, limit: int = 50, cursor: str | None = None) -> Page[Task]:
-        """A page of tasks, newest first."""
+        """A page of tasks, newest first; children of one task by the place of their step and their index."""
+
+    def step(self, task_id: str, path: str) -> StepRecord:
+        """The record of one step; raises `NotFound` if it has none."""
 
     def steps(self, task_id: str, limit: int | None = None, cursor: str | None = None) -> Page[StepRecord]:
         """A page of step records in order of the definition; all of them without a limit."""
@@ -190,11 +290,17 @@ class TaskStore(Protocol):
 
     def purge(self, older_than: float, limit: int = 1000) -> Purged:
         """Remove up to `limit` tasks that ended more than so many seconds ago, with all that belongs to them, and
-        definitions that no task refers to. Their files are only named: removing them is the caller's."""
+        definitions that no task refers to, and publications that are older. Children go with their root task only, and
+        count; a root goes after the last of them. Files are only named: removing them is the caller's."""
 
     def unused(self, sha256s: Iterable[str]) -> Sequence[str]:
         """Those of these files that no task refers to, in this order. A task refers to the files in its variables
         and to all that its steps ever kept, until it is purged."""
+
+    def rings_with(self, ring: Callable[[Task], None]) -> None:
+        """Call this, after the write, for each task that `spawn`, `send` or `suspend` made `queued`, and for each
+        sibling or parent that the end of a child did; whoever calls the others rings for what they answer. A store
+        whose scripts ring by themselves need not. An `Unavailable` of it is logged: a sweeper rings again."""
 
     def now(self) -> float:
         """The store's time."""

@@ -98,7 +98,9 @@ class StepRecord:
     the definition. `inputs` are masked, for people. `attempts` counts all there were, `tries` those since the
     step was last begun afresh (retries count against it). `tolerated`: it failed and that was accepted
     (`on_error: continue`). `stopped`: it ended the whole task on purpose, as `{status, message}`. `started_at` is
-    the time of its first announcement, and its `now()`.
+    the time of its first announcement, and its `now()`. `wait`: what it waits for, of a step that waits or has
+    waited: `{kind: time | event | approval | children, due, …}`. `winner`: the racer that won, of a `race`.
+    `ran_before`: for how long the task had run when the current try of a group began.
     """
 
     path: str
@@ -118,6 +120,9 @@ class StepRecord:
     failures: Sequence[Mapping[str, Any]] = ()
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     history: tuple[Attempt, ...] = ()
+    wait: Mapping[str, Any] | None = None
+    winner: str | None = None
+    ran_before: float | None = None
 
     @property
     def ended(self) -> bool:
@@ -135,6 +140,11 @@ class Task:
     committed step. `undo`: the definition has steps to run when it is cancelled. `wake_at`: when a pending or
     waiting task is due. `dead`: it failed for good and is in the dead letters of its queue. `fingerprint` is a
     digest of the request, where it came with an idempotency key.
+
+    A child task has `ancestors`, the root task first and its parent last; `place` is the path of the parent's step
+    that it was made for, `index` its number among the children of that step. `part`: it runs that step itself, of the
+    parent's definition, and its `variables` hold the names of the loops around it (`item`, `index`); otherwise it
+    runs a workflow of its own. `undoing`: it goes on although an ancestor was cancelled, as it is made to undo.
     """
 
     task_id: str
@@ -167,12 +177,22 @@ class Task:
     fingerprint: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     trigger: Mapping[str, Any] = field(default_factory=dict)
+    ancestors: tuple[str, ...] = ()
+    place: str | None = None
+    index: int | None = None
+    part: bool = False
+    undoing: bool = False
     format: int = FORMAT
 
     @property
     def ended(self) -> bool:
         """Whether it is completed, failed or cancelled."""
         return self.status in ENDED
+
+    @property
+    def parent(self) -> str | None:
+        """The task that it is a child of."""
+        return self.ancestors[-1] if self.ancestors else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +201,8 @@ class NewTask:
 
     `definition_text` is the snapshot, `definition` its hash, `files` the sha256 of the files in its variables.
     `fingerprint` is a digest of workflow and variables: another one under the same idempotency key is another
-    request. Without `bell` no worker is rung for: whoever creates it has it run in its own process.
+    request. Without `bell` no worker is rung for: whoever creates it has it run in its own process. `ancestors`,
+    `place`, `index`, `part` and `undoing` as in `Task`; `attempt` is what a child's first attempt counts as.
     """
 
     task_id: str
@@ -203,6 +224,88 @@ class NewTask:
     trigger: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     bell: bool = True
+    ancestors: tuple[str, ...] = ()
+    place: str | None = None
+    index: int | None = None
+    part: bool = False
+    undoing: bool = False
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """The child tasks of one step, as a whole: `total` of them, of which `at_once` may be queued or running.
+
+    More than `allowed` failed ones, or `wanted` completed ones, close it: then no further one starts. `round` is the
+    try of the step that it was made, or made again, for. Of its children `active` are queued, running or waiting.
+    """
+
+    total: int
+    at_once: int
+    allowed: int
+    wanted: int
+    round: int = 1
+    active: int = 0
+    completed: int = 0
+    failed: int = 0
+    closed: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it goes on, or will."""
+        return self.active == 0 and (self.closed or self.completed + self.failed >= self.total)
+
+
+@dataclass(frozen=True, slots=True)
+class NewMail:
+    """A message to one task. `payload` is JSON text, `sender` the name of an API key.
+
+    The same `key` again, or with `once` the same payload from the same sender, is a repeat and changes nothing; with
+    `once` another payload under the same name is refused. After `until` (the store's time) it comes too late.
+    """
+
+    name: str
+    payload: str
+    sender: str | None = None
+    key: str | None = None
+    once: bool = False
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A message in the mailbox of a task; `id` counts from 1 within it."""
+
+    id: int
+    name: str
+    payload: str
+    sent_at: float
+    sender: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """An event that was published for all who wait for its `name`. `id` is opaque; `payload` is JSON text.
+
+    `topics` are what listeners may have subscribed to: the name alone, or the name with a field and its value.
+    """
+
+    id: str
+    name: str
+    payload: str
+    published_at: float
+    topics: tuple[str, ...] = ()
+    sender: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Publications:
+    """Publications of one name, oldest first; `position` is where to go on reading: where nothing more came, the end
+    of the log."""
+
+    items: Sequence[Publication]
+    position: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from stepwell.engine.children import Children
 from stepwell.engine.fibers import Mailbox
 from stepwell.engine.outcomes import Halted, StepFailed, failing_step, graver
 from stepwell.engine.scope import FAILED, Scope
@@ -54,8 +55,10 @@ class Items:
 class Loops:
     """Runs a step for each item or round; `once` runs it one time and writes its record."""
 
-    def __init__(self, run: Run, once: Callable[[Node, Scope, StepRecord], Awaitable[None]]) -> None:
-        self._run, self._records, self._once = run, run.records, once
+    def __init__(
+        self, run: Run, once: Callable[[Node, Scope, StepRecord], Awaitable[None]], children: Children
+    ) -> None:
+        self._run, self._records, self._once, self._children = run, run.records, once, children
 
     async def each(self, node: Node, plan: ForeachPlan, scope: Scope, record: StepRecord) -> None:
         """Run the step for each item, `max_parallel` at once; the output is the list of theirs, in item order."""

@@ -231,7 +231,7 @@ class Run:
         if ending.status is Status.QUEUED:
             return self._stored(lambda: store.release(task_id, token, commit, self._pause))
         if ending.status is Status.WAITING:
-            return self._stored(lambda: store.suspend(task_id, token, commit, ending.pause, ending.error))
+            return self._stored(lambda: store.back_off(task_id, token, commit, ending.pause, ending.error))
         return self._stored(lambda: store.finish(task_id, token, commit, ending.status, ending.outputs, ending.error))
 
     # -- what steps ask for -------------------------------------------------------------------------------------------

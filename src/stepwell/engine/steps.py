@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stepwell.engine.attempts import Attempts
+from stepwell.engine.children import Children
 from stepwell.engine.fibers import Mailbox
 from stepwell.engine.groups import Groups
 from stepwell.engine.loops import Loops
 from stepwell.engine.outcomes import Halted, StepFailed, failing_step, graver
+from stepwell.engine.races import Races
 from stepwell.engine.scope import FAILED, STOPPED, Scope
+from stepwell.engine.waits import Waits
+from stepwell.engine.workflows import Workflows
 from stepwell.errors import StepwellError, Stop
 from stepwell.graph import Progress
 from stepwell.plan import LEAF_KINDS, Block, Node
@@ -29,7 +34,10 @@ class Steps:
         self._run, self._records = run, run.records
         self._attempts = Attempts(run)
         self._groups = Groups(run, self._attempts, self.block)
-        self._loops = Loops(run, self._once)
+        self._children = Children(run)
+        self._loops = Loops(run, self._once, self._children)
+        self._waits, self._races = Waits(run), Races(run, self._step)
+        self._workflows = Workflows(run, self._attempts, self.block, self.aside)
 
     async def block(self, block: Block, scope: Scope) -> None:
         """Run a list of steps, each as soon as what it needs has ended.
@@ -107,10 +115,19 @@ class Steps:
 
     async def _once(self, node: Node, scope: Scope, record: StepRecord) -> None:
         """Run a step, an item or a round of it one time, with its retries, and write what it gave."""
-        inner, output, files = scope, "null", {}
-        if node.kind in LEAF_KINDS:
+        inner, output = scope, "null"
+        files: dict[str, Mapping[str, Any]] = {}
+        if node.queue is not None:
+            output, files = await self._children.one(node, scope, record)
+        elif node.kind in LEAF_KINDS:
             outcome = await self._attempts.run(node, scope, record)
             output, files = outcome.output, dict(outcome.files)
+        elif node.kind == "wait":
+            output = await self._waits.run(node, scope, record)
+        elif node.kind == "race":
+            inner, output = await self._races.run(node, scope, record)
+        elif node.kind == "workflow":
+            inner, output = await self._workflows.run(node, scope, record)
         elif node.kind != "output":
             inner, output = await self._groups.run(node, scope, record)
         now, record = self._run.now(), self._records[record.path]

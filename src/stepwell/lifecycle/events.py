@@ -9,6 +9,7 @@ from stepwell.task import Error, NewEvent, Status, StepRecord, StepStatus, Task
 _STEP_EVENTS = {
     StepStatus.PENDING: "step.retrying",
     StepStatus.RUNNING: "step.started",
+    StepStatus.WAITING: "step.waiting",
     StepStatus.COMPLETED: "step.completed",
     StepStatus.FAILED: "step.failed",
     StepStatus.SKIPPED: "step.skipped",
@@ -18,7 +19,7 @@ _MESSAGE_LENGTH = 1000
 
 
 def step_event(record: StepRecord) -> NewEvent | None:
-    """What is told when this record is written; nothing for a step that has not begun, or that waits."""
+    """What is told when this record is written; nothing for a step that has not begun."""
     kind = _STEP_EVENTS.get(record.status)
     if kind is None or (record.status is StepStatus.PENDING and record.attempts == 0):
         return None

@@ -9,6 +9,7 @@ from dataclasses import replace
 from stepwell.task import StepRecord, StepStatus
 
 _TASK_BLOCKS = ("on_failure/", "on_cancel/", "finally/")
+_BEGUN = frozenset({StepStatus.RUNNING, StepStatus.WAITING})
 _DONE = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED})
 _UNDONE = frozenset({StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.RUNNING, StepStatus.WAITING})
 _INSIDE = re.compile(r"[/\[]")
@@ -20,7 +21,7 @@ def allowed(records: Sequence[StepRecord], cancelled: bool, undoing: bool) -> Se
     After a cancel was requested no step is announced, unless to undo.
     """
     if cancelled and not undoing:
-        records = [record for record in records if record.status is not StepStatus.RUNNING]
+        records = [record for record in records if record.status not in _BEGUN]
     by_path = {record.path: record for record in records}
     return records if len(by_path) == len(records) else list(by_path.values())
 
@@ -56,6 +57,9 @@ def reset(record: StepRecord) -> StepRecord:
         tolerated=False,
         failures=(),
         files={},
+        wait=None,
+        winner=None,
+        ran_before=None,
     )
 
 

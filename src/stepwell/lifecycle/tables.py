@@ -18,7 +18,7 @@ TASK_MOVES: Mapping[Status, frozenset[Status]] = {
 }
 
 STEP_MOVES: Mapping[StepStatus, frozenset[StepStatus]] = {
-    StepStatus.PENDING: frozenset({StepStatus.RUNNING, StepStatus.SKIPPED, StepStatus.CANCELLED}),
+    StepStatus.PENDING: frozenset({StepStatus.RUNNING, StepStatus.WAITING, StepStatus.SKIPPED, StepStatus.CANCELLED}),
     StepStatus.RUNNING: frozenset(
         {
             StepStatus.PENDING,
@@ -29,7 +29,9 @@ STEP_MOVES: Mapping[StepStatus, frozenset[StepStatus]] = {
             StepStatus.CANCELLED,
         }
     ),
-    StepStatus.WAITING: frozenset({StepStatus.RUNNING, StepStatus.CANCELLED}),
+    StepStatus.WAITING: frozenset(
+        {StepStatus.RUNNING, StepStatus.PENDING, StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.CANCELLED}
+    ),
     StepStatus.COMPLETED: frozenset({StepStatus.PENDING}),
     StepStatus.FAILED: frozenset({StepStatus.PENDING}),
     StepStatus.SKIPPED: frozenset({StepStatus.PENDING}),

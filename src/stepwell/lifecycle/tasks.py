@@ -39,6 +39,12 @@ def created(new: NewTask, now: float) -> Task:
         fingerprint=new.fingerprint,
         labels=new.labels,
         trigger=new.trigger,
+        attempt=new.attempt,
+        ancestors=new.ancestors,
+        place=new.place,
+        index=new.index,
+        part=new.part,
+        undoing=new.undoing,
     )
 
 
@@ -82,11 +88,20 @@ def finished(task: Task, now: float, ran: float, status: Status, outputs: Stored
         error=error,
         completed_at=now,
         wake_at=None,
-        dead=status is Status.FAILED,
+        dead=status is Status.FAILED and not task.ancestors,
     )
 
 
-def suspended(task: Task, now: float, ran: float, pause: float, error: Error | None) -> Task:
+def suspended(task: Task, now: float, ran: float, due: float | None, has_come: bool) -> Task:
+    """It waits until `due`, or for what wakes it; `queued` at once if that `has_come` already, or to be cancelled."""
+    move(task.status, Status.WAITING)
+    after = _unclaimed(task, now, ran)
+    if has_come or task.cancel_requested or (due is not None and due <= now):
+        return replace(after, status=Status.QUEUED)
+    return replace(after, status=Status.WAITING, wake_at=due)
+
+
+def backed_off(task: Task, now: float, ran: float, pause: float, error: Error | None) -> Task:
     """Its worker gave it up for a pause before its next attempt; a requested cancel makes it due at once."""
     move(task.status, Status.WAITING)
     return replace(
@@ -117,7 +132,7 @@ def lost(task: Task, now: float, ran: float) -> Task:
     if crashes >= MAX_CRASHES:
         message = f"its worker was lost {crashes} times without a newly committed step (the last was {task.worker})"
         error = Error(code="worker_lost", message=message, attempt=task.attempt, retryable=False)
-        return replace(after, status=Status.FAILED, error=error, completed_at=now, dead=True)
+        return replace(after, status=Status.FAILED, error=error, completed_at=now, dead=not task.ancestors)
     if crashes == 1 or task.cancel_requested:
         return replace(after, status=Status.QUEUED)
     return replace(after, status=Status.WAITING, wake_at=now + CRASH_DELAY * 2 ** (crashes - 2))
@@ -151,13 +166,21 @@ def cancelled(task: Task, now: float, force: bool) -> Task:
     return replace(task, status=Status.CANCELLED, wake_at=None, completed_at=now, updated_at=now)
 
 
-def retried(task: Task, now: float) -> Task:
-    """Queue an ended task again, by hand: its retries, crashes and running time count afresh."""
+def disowned(task: Task, ancestors: Iterable[Task]) -> Task:
+    """A child whose ancestor was cancelled, or has ended without it, is to be cancelled too; one that is made to undo
+    only if an ancestor has ended."""
+    over = any(ancestor.ended or (ancestor.cancel_requested and not task.undoing) for ancestor in ancestors)
+    return replace(task, cancel_requested=True) if over and not task.ended else task
+
+
+def retried(task: Task, now: float, attempt: int | None = None) -> Task:
+    """Queue an ended task again, by hand, or as a child in a new round: its retries, crashes and running time count
+    afresh. It is `attempt` then, or one more."""
     _only(task, *ENDED)
     return replace(
         task,
         status=Status.QUEUED,
-        attempt=task.attempt + 1,
+        attempt=attempt or task.attempt + 1,
         retry_count=0,
         crashes=0,
         ran_for=0.0,
