@@ -70,11 +70,14 @@ SHAPE = {
         ["3:13: unknown key 'max' of `retry`"],
     ),
     "keys of later versions": Bad(
-        "triggers: []\nsteps:\n  - wait: 30s\n  - workflow: other\n    with: {a: 1}\n",
+        "notify: []\ntriggers: [{cron: 0 5 * * *}, {webhook: {secret: A}, if: true}]\n"
+        "steps:\n  - cache: {key: a}\n  - {uses: stop, rate_limit: {limit: 1}}\n",
         [
-            "1:1: `triggers` is not supported yet",
-            "3:5: `wait` is not supported yet",
-            "4:5: `workflow` is not supported yet",
+            "1:1: `notify` is not supported yet",
+            "2:13: `cron` is not supported yet",
+            "2:32: `webhook` is not supported yet",
+            "4:5: `cache` is not supported yet",
+            "5:18: `rate_limit` is not supported yet",
         ],
     ),
     "a key without a value": Bad(
@@ -84,8 +87,8 @@ SHAPE = {
     "an empty step": Bad(
         "steps: [{}]\n",
         [
-            "1:9: a step is empty: it needs one of `uses`, `call`, `run`, `steps`, `parallel` or `switch`, "
-            "or `output` for a pure value"
+            "1:9: a step is empty: it needs one of `uses`, `call`, `run`, `steps`, `parallel`, `switch`, `race`, "
+            "`wait` or `workflow`, or `output` for a pure value"
         ],
     ),
     "wrong types": Bad(
@@ -148,15 +151,15 @@ KINDS = {
     "two kinds": Bad(
         "steps:\n  - uses: log\n    call: a:b\n    with: {message: x}\n",
         [
-            "3:5: a step has exactly one of `uses`, `call`, `run`, `steps`, `parallel` or `switch`; "
-            "this has `uses` and `call`"
+            "3:5: a step has exactly one of `uses`, `call`, `run`, `steps`, `parallel`, `switch`, `race`, "
+            "`wait` or `workflow`; this has `uses` and `call`"
         ],
     ),
     "no kind": Bad(
         "steps:\n  - id: a\n    timeout: 5s\n",
         [
-            "2:5: a step needs one of `uses`, `call`, `run`, `steps`, `parallel` or `switch`, "
-            "or `output` for a pure value",
+            "2:5: a step needs one of `uses`, `call`, `run`, `steps`, `parallel`, `switch`, `race`, "
+            "`wait` or `workflow`, or `output` for a pure value",
             "3:5: `timeout` is only for work that takes time, not a pure value",
         ],
     ),
@@ -171,7 +174,7 @@ KINDS = {
         "  - {output: 1, until: true, foreach: [1]}\n"
         "  - {run: ''}\n",
         [
-            "2:15: `with` is only for `uses` or `call`",
+            "2:15: `with` is only for `uses`, `call` or `workflow`",
             "3:18: `env` is only for `run`",
             "3:31: `shell` is only for `run`",
             "3:42: `cwd` is only for `run`",
@@ -271,8 +274,8 @@ NAMES = {
         [
             "2:38: there is no `item` here: it is known in a step with `foreach`, and inside it",
             "2:45: there is no `index` here: it is known in a step with `foreach` or `until`, and inside it",
-            "2:53: there is no `error` here: it is known in `on_failure` and `retry`; of a step that may fail, "
-            "write steps.<id>.error",
+            "2:53: there is no `error` here: it is known in `on_failure`, `compensate` and `retry`; of a step that may "
+            "fail, write steps.<id>.error",
             "2:66: there is no `output` here: it is known in `output` and `until` of a step; elsewhere write "
             "steps.<id>.output",
             "3:67: `region` is not known in `if`, which is asked once, before the first item or round",

@@ -6,9 +6,10 @@ compile_template({"day": "${{ variables.day }}"})({"variables": {"day": "2024-05
 ```
 """
 
+from stepwell.expressions.equalities import equalities
 from stepwell.expressions.expression import Expression, compile_expression
 from stepwell.expressions.references import Reference
 from stepwell.expressions.syntax import split
 from stepwell.expressions.template import Template, compile_template
 
-__all__ = ["Expression", "Reference", "Template", "compile_expression", "compile_template", "split"]
+__all__ = ["Expression", "Reference", "Template", "compile_expression", "compile_template", "equalities", "split"]

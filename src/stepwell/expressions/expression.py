@@ -68,7 +68,7 @@ def compile_expression(text: str, shift: int = 0) -> Expression:
     """
     start = shift
     try:
-        inside, bare = _unwrapped(text)
+        inside, bare = unwrapped(text)
         start += inside
         return Expression(text, _compile(bare), start)
     except FAILURES as error:
@@ -81,7 +81,8 @@ def _compile(text: str) -> Code:
     return Code(build(tree), tuple(references_of(tree)))
 
 
-def _unwrapped(text: str) -> tuple[int, str]:
+def unwrapped(text: str) -> tuple[int, str]:
+    """Where the expression begins in a text that is bare or wholly in `${{ }}`, and the expression alone."""
     lead = len(text) - len(text.lstrip())
     if not text.startswith(OPENING, lead):
         return 0, text

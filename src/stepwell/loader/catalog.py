@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import stat
 import threading
@@ -12,40 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from stepwell.errors import DefinitionError, NotFound, Problem, StepwellError, Unavailable
-from stepwell.loader.loading import load
+from stepwell.errors import DefinitionError, NotFound, Problem, Unavailable
+from stepwell.loader.calls import FindOthers, Others
+from stepwell.loader.definition import Broken, Definition, Reader
+from stepwell.loader.linking import Loaded, as_others, bundled, by_id, linked
 from stepwell.registry import Action, Registry
 from stepwell.workflow import Workflow, is_workflow_id
 
 SUFFIXES = (".yaml", ".yml")
-UNNAMED = "workflow"
-"""The id of a text that has neither an `id:` nor a file."""
+_CALLS = re.compile(rb"\bworkflow[\"']?\s*:")
+"""What stands in every file whose steps run workflows, and in few others."""
 
 _ID_LINE = re.compile(r"""^id: *["']?([^\s"'#]{1,100})["']? *(?:#.*)?\r?$""", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Definition:
-    """A workflow that loaded.
-
-    `source` is its YAML, `text` the JSON snapshot that its tasks keep and run on, `hash` the sha256 of that text.
-    """
-
-    workflow_id: str
-    workflow: Workflow
-    file: str
-    source: str
-    text: str
-    hash: str
-
-
-@dataclass(frozen=True)
-class Broken:
-    """A file that did not load; `error` holds every problem."""
-
-    workflow_id: str
-    file: str
-    error: DefinitionError
 
 
 class _Stamp(NamedTuple):
@@ -58,11 +35,21 @@ class _Stamp(NamedTuple):
 
 @dataclass(frozen=True)
 class _Entry:
-    """A file as it was read last. If it `lacks_code`, the module of a `call` may have come since."""
+    """A file as it was read last, by itself. If it `lacks_code`, the module of a `call` may have come since.
+
+    `data` is kept of files whose steps may run other workflows, with which it must be read again.
+    """
 
     stamp: _Stamp | None
-    loaded: Definition | Broken
+    loaded: Loaded
     lacks_code: bool = False
+    data: bytes | None = None
+
+    @property
+    def content(self) -> tuple[str, str]:
+        """What is the same as long as it is of no use to look at the file again."""
+        one = self.loaded
+        return one.workflow_id, one.source if isinstance(one, Definition) else str(one.error)
 
 
 class Catalog:
@@ -80,23 +67,23 @@ class Catalog:
         expression_env: Collection[str] | None = None,
     ) -> None:
         self._folder = Path(folder)
-        self._registry, self._resolve_call, self._expression_env = registry, resolve_call, expression_env
+        self._reader = Reader(registry, resolve_call, expression_env)
         self._lock = threading.Lock()
         self._entries: dict[Path, _Entry] = {}
-        self._all: list[Definition | Broken] = []
-        self._by_id: dict[str, Definition | Broken] = {}
+        self._all: list[Loaded] = []
+        self._by_id: dict[str, Loaded] = {}
 
     def get(self, workflow_id: str) -> Definition:
         """The definition of this id; raises `NotFound`, or the file's `DefinitionError`."""
-        _, by_id = self._current()
-        found = by_id.get(unicodedata.normalize("NFC", workflow_id))
+        _, known = self._current()
+        found = known.get(unicodedata.normalize("NFC", workflow_id))
         if found is None:
-            raise NotFound("workflow", workflow_id, by_id)
+            raise NotFound("workflow", workflow_id, known)
         if isinstance(found, Broken):
             raise found.error
         return found
 
-    def all(self) -> list[Definition | Broken]:
+    def all(self) -> list[Loaded]:
         """Every file, those that did not load too, sorted by id."""
         return list(self._current()[0])
 
@@ -114,34 +101,33 @@ class Catalog:
         """The definition in a text; without `id:` it is named after the file. Raises `DefinitionError`."""
         return self._definition(text, file, None if file.startswith("<") else _stem(file))
 
-    def _definition(
-        self, text: str | bytes, file: str, default_id: str | None, unresolved: list[str] | None = None
-    ) -> Definition:
-        """What a text defines; functions that are not found are added to `unresolved`."""
-        workflow = load(
-            text,
-            file,
-            registry=self._registry,
-            resolve_call=_noting(self._resolve_call, unresolved) if self._resolve_call else None,
-            expression_env=self._expression_env,
-            default_id=default_id,
-        )
-        source = text if isinstance(text, str) else text.decode("utf-8-sig")
-        snapshot = workflow.model_dump_json(by_alias=True, exclude_unset=True)
-        digest = hashlib.sha256(snapshot.encode()).hexdigest()
-        return Definition(workflow.id or default_id or UNNAMED, workflow, file, source, snapshot, digest)
+    def _definition(self, text: str | bytes, file: str, default_id: str | None) -> Definition:
+        known: dict[str, Workflow | str] = {}
 
-    def _current(self) -> tuple[Sequence[Definition | Broken], Mapping[str, Definition | Broken]]:
+        def others() -> Others:
+            known.update(as_others(self._current()[1]))
+            return known
+
+        return bundled(self._reader.read(text, file, default_id, others), known)
+
+    def _current(self) -> tuple[Sequence[Loaded], Mapping[str, Loaded]]:
         """All files, and what each id stands for; neither is changed later."""
         with self._lock:
             stamps = dict(self._stamps())
             stale = {path: self._load(path, stamp) for path, stamp in stamps.items() if self._is_stale(path, stamp)}
-            if stale or list(stamps) != list(self._entries):
-                entries = {path: stale.get(path) or self._entries[path] for path in stamps if stale.get(path, True)}
-                self._entries = entries
-                self._all = _told_apart([entry.loaded for entry in entries.values()])
-                self._by_id = _by_id(self._all)
+            entries = {path: stale.get(path) or self._entries[path] for path in stamps if stale.get(path, True)}
+            if (stale or list(entries) != list(self._entries)) and _contents(entries) != _contents(self._entries):
+                self._all = self._linked(entries)
+                self._by_id = by_id(self._all)
+            self._entries = entries
             return self._all, self._by_id
+
+    def _linked(self, entries: Mapping[Path, _Entry]) -> list[Loaded]:
+        def again(path: Path, others: Others) -> Loaded:
+            return self._read(path, entries[path].data or b"", lambda: others)
+
+        callers = [path for path, entry in entries.items() if entry.data is not None]
+        return linked({path: entry.loaded for path, entry in entries.items()}, callers, again)
 
     def _stamps(self) -> Iterator[tuple[Path, _Stamp | None]]:
         """Every file with its stamp; None for one that cannot be looked at."""
@@ -177,22 +163,18 @@ class Catalog:
             return None
         except OSError as error:
             return _Entry(None, Broken(_stem(path), str(path), DefinitionError([_unreadable(path, error)])))
+        loaded = self._read(path, data, None, unresolved)
+        return _Entry(stamp, loaded, bool(unresolved), data if _CALLS.search(data) else None)
+
+    def _read(self, path: Path, data: bytes, others: FindOthers | None, unresolved: list[str] | None = None) -> Loaded:
         try:
-            return _Entry(stamp, self._definition(data, str(path), _stem(path), unresolved))
+            return self._reader.read(data, str(path), _stem(path), others, unresolved)
         except DefinitionError as error:
-            return _Entry(stamp, Broken(_written_id(data) or _stem(path), str(path), error), bool(unresolved))
+            return Broken(_written_id(data) or _stem(path), str(path), error)
 
 
-def _noting(resolve: Callable[[str], Action], unresolved: list[str] | None) -> Callable[[str], Action]:
-    def resolve_noting(target: str) -> Action:
-        try:
-            return resolve(target)
-        except StepwellError:
-            if unresolved is not None:
-                unresolved.append(target)
-            raise
-
-    return resolve_noting
+def _contents(entries: Mapping[Path, _Entry]) -> Mapping[Path, tuple[str, str]]:
+    return {path: entry.content for path, entry in entries.items()}
 
 
 def _written_id(data: bytes) -> str | None:
@@ -208,29 +190,3 @@ def _stem(path: str | Path) -> str:
 
 def _unreadable(path: Path, error: OSError) -> Problem:
     return Problem(f"the file cannot be read: {error.strerror or error}", str(path))
-
-
-def _told_apart(loaded: Sequence[Definition | Broken]) -> list[Definition | Broken]:
-    """Sorted by id; files with the same id are broken all of them, and each names the others."""
-    groups: dict[str, list[Definition | Broken]] = {}
-    for one in loaded:
-        groups.setdefault(one.workflow_id, []).append(one)
-    return [one if len(group) == 1 else _ambiguous(one, group) for _, group in sorted(groups.items()) for one in group]
-
-
-def _ambiguous(one: Definition | Broken, group: Sequence[Definition | Broken]) -> Broken:
-    others = ", ".join(other.file for other in group if other is not one)
-    problem = Problem(f"the workflow id {one.workflow_id!r} is also that of {others}: change one of them", one.file)
-    own = one.error.problems if isinstance(one, Broken) else ()
-    return Broken(one.workflow_id, one.file, DefinitionError([problem, *own]))
-
-
-def _by_id(loaded: Sequence[Definition | Broken]) -> dict[str, Definition | Broken]:
-    """What each id stands for; the problems of files with the same id are told together."""
-    found: dict[str, Definition | Broken] = {}
-    for one in loaded:
-        first = found.setdefault(one.workflow_id, one)
-        if isinstance(first, Broken) and isinstance(one, Broken) and first is not one:
-            error = DefinitionError([*first.error.problems, *one.error.problems])
-            found[one.workflow_id] = Broken(one.workflow_id, first.file, error)
-    return found

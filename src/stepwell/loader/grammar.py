@@ -8,15 +8,18 @@ from functools import cached_property
 
 from stepwell.workflow import (
     UNSUPPORTED_STEP_KEYS,
+    UNSUPPORTED_TRIGGER_KEYS,
     UNSUPPORTED_WORKFLOW_KEYS,
     Case,
     Defaults,
+    EventTrigger,
     Foreach,
     Model,
     Partial,
     Retry,
     Step,
     Variable,
+    Wait,
     Workflow,
 )
 
@@ -44,9 +47,11 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class ListOf:
-    """A list of parts."""
+    """A list of parts. `what` are many of them; `stand_in` takes the place of one that is none."""
 
     part: Part
+    what: str
+    stand_in: Mapping[str, object]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +70,14 @@ RETRY = Part("`retry`", Retry, short=(int, str))
 FOREACH = Part("`foreach`", Foreach, short=(str, list))
 NEEDS = Part("`needs`", Partial, short=(list,))
 DEFAULTS = Part("`defaults`", Defaults)
+WAIT = Part("`wait`", Wait, short=(str, int, float))
+TRIGGER = Part("a trigger", EventTrigger, unsupported=UNSUPPORTED_TRIGGER_KEYS)
 VARIABLE = Part("a variable", Variable)
 INNER_VARIABLE = Part("a variable", Variable, short=(str,))
 
-_STEPS = ListOf(STEP)
+_STEPS = ListOf(STEP, "steps", {})
+_CASES = ListOf(CASE, "cases", {"steps": [{}]})
+_TRIGGERS = ListOf(TRIGGER, "triggers", {"event": "event"})
 _VARIABLE_CHILDREN: Mapping[str, Child] = {"items": INNER_VARIABLE, "fields": MapOf(INNER_VARIABLE)}
 CHILDREN: Mapping[Part, Mapping[str, Child]] = {
     WORKFLOW: {
@@ -78,12 +87,16 @@ CHILDREN: Mapping[Part, Mapping[str, Child]] = {
         "on_failure": _STEPS,
         "on_cancel": _STEPS,
         "finally": _STEPS,
+        "triggers": _TRIGGERS,
     },
     STEP: {
         "steps": _STEPS,
         "parallel": _STEPS,
-        "switch": ListOf(CASE),
+        "switch": _CASES,
+        "race": _STEPS,
+        "wait": WAIT,
         "on_failure": _STEPS,
+        "compensate": _STEPS,
         "needs": NEEDS,
         "foreach": FOREACH,
         "retry": RETRY,
@@ -92,6 +105,8 @@ CHILDREN: Mapping[Part, Mapping[str, Child]] = {
     DEFAULTS: {"retry": RETRY},
     VARIABLE: _VARIABLE_CHILDREN,
     INNER_VARIABLE: _VARIABLE_CHILDREN,
+    WAIT: {"variables": MapOf(VARIABLE)},
+    TRIGGER: {},
     RETRY: {},
     FOREACH: {},
     NEEDS: {},
@@ -106,12 +121,14 @@ _IDS = "a list of ids of steps"
 _IDENTIFIER = "letters of any script, digits and _, not beginning with a digit, at most 100"
 EXPECTED: Mapping[str, str] = {
     "any": "a whole number of 1 or more",
+    "approvers": "a list of names of API keys, or an expression in ${{ }} that gives one",
     "as": _IDENTIFIER,
     "backoff": "a number of 1 or more",
     "call": "module:function",
     "delay": _DURATION,
     "env": "a mapping from names to values",
     "enum": "a list of the values that are allowed",
+    "event": "the name of an event like order.paid",
     "every": _DURATION,
     "files": "a list of globs like '*.csv'",
     "foreach": "an expression that gives a list, a list, or {in: …, as: …}",
@@ -120,6 +137,7 @@ EXPECTED: Mapping[str, str] = {
     "in": "an expression that gives a list, or a list",
     "jitter": "true or false",
     "labels": "a mapping from names to texts",
+    "match": _CONDITION,
     "max": "a number, or a text like a date or a duration",
     "max_delay": _DURATION,
     "max_failed": "a whole number, or a share like 5%",
@@ -133,9 +151,10 @@ EXPECTED: Mapping[str, str] = {
     "on_crash": "retry or fail",
     "on_error": "fail or continue",
     "on_item_error": "fail or continue",
+    "on_timeout": "fail or continue",
     "outputs": "a mapping from names to values",
     "pattern": "a regular expression",
-    "priority": "low, normal, high, urgent, or a number from 0 to 10",
+    "priority": "low, normal, high, urgent, a number from 0 to 3, or an expression in ${{ }}",
     "queue": "letters, digits, _, - and dots, at most 100",
     "required": "true or false",
     "retry": "a whole number, or {max_retries: …, delay: …}",
@@ -144,7 +163,9 @@ EXPECTED: Mapping[str, str] = {
     "stop_after": _COUNT,
     "timeout": _DURATION,
     "until": _CONDITION,
+    "wait": f"{_DURATION}; or {{until: a time}}, {{event: a name}} or {{approval: a message}}",
     "with": "a mapping from inputs to values",
+    "workflow": "the id of a workflow, in which no expression may stand",
 }
 """What a key takes, where it does not fit; the others take text."""
 
@@ -152,5 +173,10 @@ EXPECTED_OF_WORKFLOW: Mapping[str, str] = {
     "id": "letters of any script, digits, _ and -, at most 100",
     "max_parallel": "a whole number from 1 to 1000",
     "max_retries": "a whole number of 0 or more",
+    "priority": "low, normal, high, urgent, or a number from 0 to 10",
     "version": "text or a number",
+}
+
+EXPECTED_OF_WAIT: Mapping[str, str] = {
+    "until": "a time like 2026-12-01T09:00:00Z, seconds since 1970, or an expression in ${{ }}",
 }

@@ -81,7 +81,7 @@ class Inputs:
 
 def _misfits(given: Mapping[str, Any], action: Action, fields: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
     """Literal values that do not fit their type hints: their places below `with`, and why."""
-    literal = {key: value for key, value in given.items() if key in fields and not _holds_expression(value)}
+    literal = {key: value for key, value in given.items() if key in fields and not holds_expression(value)}
     if not literal:
         return
     names = {field: name for name, field in fields.items()}
@@ -115,9 +115,10 @@ def _reason(message: str) -> str:
     return f"does not fit ({said})"
 
 
-def _holds_expression(value: object) -> bool:
+def holds_expression(value: object) -> bool:
+    """Whether a JSON value, or one in it, is known only when the step runs."""
     if isinstance(value, str):
         return OPENING in value
     if isinstance(value, dict):
-        return any(map(_holds_expression, value.values()))
-    return isinstance(value, list) and any(map(_holds_expression, value))
+        return any(map(holds_expression, value.values()))
+    return isinstance(value, list) and any(map(holds_expression, value))

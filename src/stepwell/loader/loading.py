@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from stepwell import variables
+from stepwell.loader.calls import Calls, FindOthers, Others
 from stepwell.loader.inputs import Inputs
 from stepwell.loader.names import NameCheck
 from stepwell.loader.order import check_cycles, check_ids, check_needs
@@ -17,7 +18,10 @@ from stepwell.loader.visibility import Visibility
 from stepwell.loader.whole import check_whole
 from stepwell.registry import Action, Registry
 from stepwell.strict_yaml import parse
-from stepwell.workflow import Workflow
+from stepwell.workflow import Workflow, called
+
+UNNAMED = "workflow"
+"""The id of a text that has neither an `id:` nor a file."""
 
 
 def load(
@@ -28,30 +32,45 @@ def load(
     resolve_call: Callable[[str], Action] | None = None,
     expression_env: Collection[str] | None = None,
     default_id: str | None = None,
+    others: FindOthers | None = None,
 ) -> Workflow:
     """The workflow in a YAML text.
 
     `resolve_call` finds the function of a `call:`, without it functions are not looked at. `expression_env` are the
     names that `env.…` may read, None if that is not known. `default_id` is the id of a file without `id:`.
+    `others` gives the workflows that steps can run, beside this one itself; it is asked only if a step runs one, and
+    without it they are not looked at.
     Raises `DefinitionError` with every problem, in order of place; of a text that is no YAML, those of YAML alone.
     """
     document = parse(text, file)
     report = Report(document)
     workflow = read_shape(document, report)
     if workflow is not None:
-        _check_meaning(report, workflow, Inputs(report, registry, resolve_call), expression_env, default_id)
+        inputs = Inputs(report, registry, resolve_call)
+        known = _known(workflow, default_id, others) if others and any(called(workflow)) else None
+        _check_meaning(report, workflow, inputs, known, expression_env, default_id)
     if report or workflow is None:
         raise report.error()
     return workflow
 
 
+def _known(workflow: Workflow, default_id: str | None, others: FindOthers) -> Others:
+    return {**others(), workflow.id or default_id or UNNAMED: workflow}
+
+
 def _check_meaning(
-    report: Report, workflow: Workflow, inputs: Inputs, env: Collection[str] | None, default_id: str | None
+    report: Report,
+    workflow: Workflow,
+    inputs: Inputs,
+    others: Others | None,
+    env: Collection[str] | None,
+    default_id: str | None,
 ) -> None:
     tree = build_tree(workflow, report.document.data)
     texts = Texts(report, workflow, tree)
-    names = NameCheck(report, workflow, tree, env)
-    visibility = Visibility(report, tree)
+    visibility = Visibility(report, tree, others or {})
+    names = NameCheck(report, workflow, visibility, env)
+    calls = Calls(report, others)
     for path, message in variables.problems(workflow.variables):
         report.add(("variables", *path), f"`{path[-1]}`: {message}")
     check_whole(report, workflow, texts, names, default_id)
@@ -61,6 +80,7 @@ def _check_meaning(
         check_keys(report, site)
         check_needs(report, tree, site)
         inputs.check(site)
+        calls.check(site)
     for site in tree.sites:
         names.check_step(site)
         visibility.check_files(site, workflow.variables)

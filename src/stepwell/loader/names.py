@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from stepwell.loader.report import Report
-from stepwell.loader.sites import ALWAYS, PERHAPS, Known, Reading, Site, Tree
+from stepwell.loader.sites import ALWAYS, PERHAPS, Known, Reading, Site
 from stepwell.loader.visibility import ERROR_MEMBERS, Visibility
 from stepwell.workflow import Variable, Workflow
 
@@ -25,7 +25,8 @@ WHERE = {
     "item": "it is known in a step with `foreach`, and inside it",
     "index": "it is known in a step with `foreach` or `until`, and inside it",
     "output": "it is known in `output` and `until` of a step; elsewhere write steps.<id>.output",
-    "error": "it is known in `on_failure` and `retry`; of a step that may fail, write steps.<id>.error",
+    "error": "it is known in `on_failure`, `compensate` and `retry`; of a step that may fail, write steps.<id>.error",
+    "event": "it is known in `match` of a wait and in `triggers`; later write steps.<id>.output",
 }
 
 
@@ -35,7 +36,7 @@ class NameCheck:
 
     report: Report
     workflow: Workflow
-    tree: Tree
+    visibility: Visibility
     env: Collection[str] | None
 
     def check_step(self, site: Site) -> None:
@@ -50,7 +51,7 @@ class NameCheck:
         if root in known:
             self._check_extra(reading, known[root])
         elif root == "steps":
-            Visibility(self.report, self.tree).check(reading, site)
+            self.visibility.check(reading, site)
         elif root in ROOTS:
             self._check_root(reading, secrets, site)
         elif not (reading.guarded and root in WHERE):
@@ -62,6 +63,8 @@ class NameCheck:
         if first == "until":
             return {**outer, "index": ALWAYS, "output": ALWAYS}
         names = outer if first in OUTSIDE_OF_ITEMS else site.inside
+        if key == "wait.match":
+            return {**names, "event": ALWAYS}
         if first == "output":
             return {**names, "output": ALWAYS}
         if first == "retry":
@@ -143,7 +146,7 @@ class NameCheck:
             return f"there is no `{root}` here: {WHERE[root]}"
         if root in self.workflow.variables:
             return f"unknown name {root!r}: write variables.{root}"
-        if root in self.tree.ids:
+        if root in self.visibility.tree.ids:
             return f"unknown name {root!r}: write steps.{root}.output"
         if root in MEANT:
             return f"unknown name {root!r} (did you mean {MEANT[root]!r}?)"

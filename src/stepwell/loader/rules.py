@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stepwell.loader.report import Path, Report
+from stepwell.loader.report import Report
 from stepwell.loader.scalars import value_at
 from stepwell.loader.sites import Site
+from stepwell.loader.waits import check_time_limit, check_wait
 from stepwell.plan import LEAF_KINDS
-from stepwell.values import seconds
-from stepwell.workflow import KINDS, UNSUPPORTED_STEP_KEYS, has_expression
+from stepwell.workflow import KINDS, UNSUPPORTED_STEP_KEYS, Wait
 
+WORK = frozenset(KINDS) - {"wait"}
 LEAVES = "`uses`, `call` or `run`"
 ONLY_WITH = (
-    ("with", frozenset({"uses", "call"}), "`uses` or `call`"),
+    ("with", frozenset({"uses", "call", "workflow"}), "`uses`, `call` or `workflow`"),
     ("env", frozenset({"run"}), "`run`"),
     ("shell", frozenset({"run"}), "`run`"),
     ("cwd", frozenset({"run"}), "`run`"),
     ("files", LEAF_KINDS, LEAVES),
     ("needs_files", LEAF_KINDS, LEAVES),
     ("on_crash", LEAF_KINDS, LEAVES),
-    ("retry", frozenset(KINDS), "work that can fail, not a pure value"),
-    ("timeout", frozenset(KINDS), "work that takes time, not a pure value"),
+    ("retry", WORK, "work that can fail, not a pure value"),
+    ("timeout", WORK, "work that takes time, not a pure value"),
 )
+NOT_FOR_WAITS = {
+    "retry": "a wait is not tried again: it ends with what it waits for, or with its `timeout`",
+    "timeout": "the `timeout` of a wait stands inside it: wait: {event: …, timeout: …}",
+}
 RESERVED_NAMES = frozenset(
     (
         *("variables", "steps", "task", "trigger", "env", "secrets", "error", "output", "index"),
@@ -63,6 +68,10 @@ def _complaints(site: Site) -> Iterator[tuple[str, str]]:
     if len(kinds) <= 1 and not UNSUPPORTED_STEP_KEYS & raw.keys():
         yield from _misplaced(site, kinds[0] if kinds else "output")
     yield from _about_repeating(site)
+    yield from _about_undoing(site)
+    yield from _about_races(site)
+    if "priority" in raw and "queue" not in raw:
+        yield "priority", "`priority` is only for a step with `queue`: it is that of the child tasks"
     cases = raw.get("switch")
     for number, case in enumerate(cases[:-1] if isinstance(cases, list) else ()):
         if isinstance(case, dict) and "if" not in case:
@@ -73,7 +82,8 @@ def _complaints(site: Site) -> Iterator[tuple[str, str]]:
 def _misplaced(site: Site, kind: str) -> Iterator[tuple[str, str]]:
     for key, kinds, what in ONLY_WITH:
         if key in site.raw and kind not in kinds:
-            yield key, f"`{key}` is only for {what}"
+            not_for_wait = NOT_FOR_WAITS.get(key) if kind == "wait" else None
+            yield key, not_for_wait or f"`{key}` is only for {what}"
     if kind == "run" and "shell" in site.raw and isinstance(site.step.run, list):
         yield "shell", "`shell` is only for scripts: a list is run without a shell"
     if kind == "run" and site.step.run in ("", []):
@@ -91,6 +101,24 @@ def _about_repeating(site: Site) -> Iterator[tuple[str, str]]:
             yield key, f"`{key}` is only for `until`"
 
 
+def _about_undoing(site: Site) -> Iterator[tuple[str, str]]:
+    if "compensate" not in site.raw:
+        return
+    for listing, _ in site.around:
+        if listing.role == "compensate":
+            yield "compensate", "what undoes a step is not undone itself: no `compensate` may stand in `compensate`"
+        elif listing.role in ("on_failure", "on_cancel", "finally"):
+            yield "compensate", f"steps in `{listing.role}` are not undone: `compensate` is for those that do the work"
+
+
+def _about_races(site: Site) -> Iterator[tuple[str, str]]:
+    racers = site.raw.get("race")
+    if isinstance(racers, list) and len(racers) == 1:
+        yield "race", "a race needs at least two steps: of one alone, it is a group (`steps`)"
+    if site.listing.role == "race" and site.step.needs:
+        yield "needs", "the steps of a race start at once: none of them can need another"
+
+
 def _check_values(report: Report, site: Site) -> None:
     step = site.step
     if step.foreach and step.foreach.as_ in RESERVED_NAMES:
@@ -101,12 +129,11 @@ def _check_values(report: Report, site: Site) -> None:
         if isinstance(value, int) and value < least:
             report.add((*site.path, *path), f"`{path[-1]}` must be at least {least}, not {value}")
     check_time_limit(report, (*site.path, "timeout"), step.timeout)
-
-
-def check_time_limit(report: Report, path: Path, limit: str | float | None) -> None:
-    """Report a limit of no time, which every run of it would pass."""
-    if limit is not None and not has_expression(limit) and seconds(limit) == 0:
-        report.add(path, "`timeout` must be more than 0; leave it out for no limit")
+    if isinstance(step.wait, Wait):
+        check_wait(report, site.path, step.wait, site.raw["wait"])
+        if step.wait.match is not None and "event" in site.inside:
+            message = "`event` is the payload here and hides the item of that name: give `foreach` another `as`"
+            report.add((*site.path, "wait", "match"), message)
 
 
 def _listed(keys: tuple[str, ...] | list[str], last: str = "or") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stepwell.loader.waits import ENDS
 from stepwell.values import DURATION_PATTERN
 from stepwell.workflow import KINDS, Workflow
 
@@ -15,7 +16,7 @@ DURATION = {
         {"type": "string", "pattern": r"\$\{\{"},
     ]
 }
-DURATIONS = frozenset({"timeout", "every", "delay", "max_delay"})
+DURATIONS = frozenset({"timeout", "every", "delay", "max_delay", "wait"})
 
 
 def schema() -> dict[str, Any]:
@@ -28,6 +29,7 @@ def schema() -> dict[str, Any]:
         }
     found["properties"]["variables"]["additionalProperties"] = False
     _one_kind(definitions["Step"])
+    _one_end(definitions["Wait"])
     return {"$schema": DIALECT, **found}
 
 
@@ -38,7 +40,7 @@ def _property(key: str, given: dict[str, Any], definitions: dict[str, Any]) -> d
     if kept.get("default", ...) is None:
         del kept["default"]
     if key in DURATIONS:
-        kept |= DURATION
+        kept["anyOf"] = [*DURATION["anyOf"], *(option for option in options if "$ref" in option)]
     elif len(options) == 1:
         kept = options[0] | kept
     elif options:
@@ -58,4 +60,15 @@ def _one_kind(step: dict[str, Any]) -> None:
     kinds = [{"required": [kind]} for kind in KINDS]
     step["oneOf"] = [*kinds, {"required": ["output"], "not": {"anyOf": kinds}}]
     step["not"] = {"required": ["foreach", "until"]}
-    step["dependentRequired"] = {"every": ["until"], "max_times": ["until"]}
+    step["dependentRequired"] = {"every": ["until"], "max_times": ["until"], "priority": ["queue"]}
+
+
+def _one_end(wait: dict[str, Any]) -> None:
+    wait["oneOf"] = [{"required": [end]} for end in ENDS]
+    wait["not"] = {"required": ["until", "timeout"]}
+    wait["dependentRequired"] = {
+        "match": ["event"],
+        "variables": ["approval"],
+        "approvers": ["approval"],
+        "on_timeout": ["timeout"],
+    }

@@ -13,10 +13,11 @@ from pydantic import ValidationError
 from stepwell.errors import did_you_mean
 from stepwell.loader.grammar import (
     EXPECTED,
+    EXPECTED_OF_WAIT,
     EXPECTED_OF_WORKFLOW,
     NEEDS,
     NULLABLE,
-    STEP,
+    TRIGGER,
     WORKFLOW,
     Child,
     ListOf,
@@ -29,7 +30,7 @@ from stepwell.strict_yaml import Document
 from stepwell.values import kind, shown
 from stepwell.workflow import VariableType, Workflow, is_identifier, is_normal, is_workflow_id, normal
 
-_PLACEHOLDERS: Mapping[str, object] = {"steps": [{}], "type": "any", "in": []}
+_PLACEHOLDERS: Mapping[str, object] = {"steps": [{}], "type": "any", "in": [], "event": "event"}
 """What stands in for a required value that is missing or wrong."""
 
 MAX_NAME = 200
@@ -49,8 +50,7 @@ def read_shape(document: Document, report: Report) -> Workflow | None:
             return Workflow.model_validate(cleaned, strict=True)
         except ValidationError as error:
             for path in _failed(error, cleaned):
-                is_name = len(path) == 2 and path[0] == "variables"
-                report.add(path, _misfit(path, value_at(document.data, path)[0]), key=is_name)
+                report.add(path, _misfit(path, value_at(document.data, path)[0]), key=_names_variable(path))
                 _take_out(cleaned, path)
     return None
 
@@ -75,15 +75,14 @@ class _Cleaner:
         return _LEFT_OUT
 
     def _list(self, path: Path, child: ListOf, value: Any) -> Any:
-        what = "steps" if child.part is STEP else "cases"
         if not isinstance(value, list):
             hint = ": begin each of them with '- '" if isinstance(value, dict) else ""
-            self._report.add(path, f"`{path[-1]}` must be a list of {what}, not {shown(value)}{hint}")
+            self._report.add(path, f"`{path[-1]}` must be a list of {child.what}, not {shown(value)}{hint}")
         elif not value:
-            self._report.add(path, f"`{path[-1]}` is empty: it needs at least one of its {what}")
+            self._report.add(path, f"`{path[-1]}` is empty: it needs at least one of its {child.what}")
         else:
             items = [self.value((*path, n), child.part, item) for n, item in enumerate(value)]
-            return [({} if child.part is STEP else {"steps": [{}]}) if item is _LEFT_OUT else item for item in items]
+            return [dict(child.stand_in) if item is _LEFT_OUT else item for item in items]
         return _LEFT_OUT
 
     def _map(self, path: Path, child: MapOf, value: Any) -> Any:
@@ -116,7 +115,7 @@ class _Cleaner:
     def _completed(self, path: Path, part: Part, value: dict[str, Any], kept: dict[str, Any]) -> Any:
         missing = [key for key, required in part.keys.items() if required and key not in kept]
         for key in missing:
-            if key not in value:
+            if key not in value and not (part is TRIGGER and part.unsupported & value.keys()):
                 self._report.add(path, _missing(part, key, path))
             kept[key] = _PLACEHOLDERS.get(key)
         return _LEFT_OUT if missing and part is NEEDS else kept
@@ -165,19 +164,25 @@ def _misfit(path: Path, value: object) -> str:
     """What a value must be, for people."""
     names = [part for part in path if isinstance(part, str)]
     key = names[-1] if names else ""
-    if len(path) == 2 and path[0] == "variables":
+    if _names_variable(path):
         return f"a variable is named with {EXPECTED['id']}, not {key!r:.120}{_in_normal_form(key)}"
     if len(path) == 2 and path[0] == "labels":
         return f"the label {key!r:.100} must be text, not {kind(value)}: put it in quotes"
     if key == "type":
         meant = did_you_mean(value, get_args(VariableType)) if isinstance(value, str) and len(value) < 100 else ""
         return f"there is no type {shown(value)}{meant}; types are {', '.join(get_args(VariableType))}"
-    expected = EXPECTED_OF_WORKFLOW.get(key) if len(path) == 1 else None
+    special = EXPECTED_OF_WORKFLOW if len(path) == 1 else EXPECTED_OF_WAIT if names[-2:-1] == ["wait"] else {}
+    expected = special.get(key)
     expected = expected or EXPECTED.get(key, "text")
     if isinstance(path[-1], int):
         return f"`{key}` must be {expected}; {shown(value)} in it does not fit{_in_normal_form(value)}"
     hint = ": put it in quotes" if expected == "text" and isinstance(value, int | float) else ""
     return f"`{key}` must be {expected}, not {shown(value)}{hint or _remedy(key, expected, value)}"
+
+
+def _names_variable(path: Path) -> bool:
+    """Whether it is that of a variable of the workflow, or of the form of an approval."""
+    return path[-2:-1] == ("variables",) and path[-3:-2] in ((), ("wait",))
 
 
 def _remedy(key: str, expected: str, value: object) -> str:

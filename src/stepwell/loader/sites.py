@@ -16,6 +16,9 @@ ALWAYS, PERHAPS = "always", "perhaps"
 
 Known = Mapping[str, str]
 
+AFTERWARDS = ("on_failure", "compensate")
+"""Keys of a step whose steps run when it has ended, and see what it gave and what failed."""
+
 
 @dataclass(eq=False, slots=True)
 class Listing:
@@ -31,7 +34,7 @@ class Listing:
     @property
     def parallel(self) -> bool:
         """Whether its steps start at once."""
-        return self.role == "parallel"
+        return self.role in ("parallel", "race")
 
 
 @dataclass(eq=False, slots=True)
@@ -132,8 +135,7 @@ class _Builder:
         if step.id:
             listing.ids.setdefault(step.id, site)
         for place, inner in step.blocks:
-            failed = place == ("on_failure",)
-            names = {**listing.names, "error": ALWAYS} if failed else site.inside
+            names = {**listing.names, "error": ALWAYS} if place[0] in AFTERWARDS else site.inside
             site.blocks.append(self.listing((*site.path, *place), inner, site, names))
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from stepwell.loader.calls import Others
 from stepwell.loader.report import Report
-from stepwell.loader.sites import Listing, Reading, Site, Tree
+from stepwell.loader.sites import AFTERWARDS, Listing, Reading, Site, Tree
 from stepwell.plan import step_name
-from stepwell.workflow import Variable
+from stepwell.workflow import Variable, Wait, Workflow
 
 MEMBERS = ("output", "status", "error", "attempts", "failures", "files")
 ERROR_MEMBERS = ("code", "message", "step", "path", "attempt", "retryable", "status")
@@ -24,6 +25,7 @@ class Visibility:
 
     report: Report
     tree: Tree
+    others: Others
 
     def check(self, reading: Reading, site: Site | None) -> None:
         """Report a reading that cannot be; `site` is None for the workflow's own keys, which see the top level."""
@@ -54,7 +56,7 @@ class Visibility:
         lists: dict[Listing, Site | None] = dict(site.around) if site else {}
         lists.setdefault(self.tree.top["steps"], None)
         if target.listing in lists:
-            return _own_group(target, site) if lists[target.listing] is target else None
+            return _own_group(target, site) if lists[target.listing] is target else _other_racer(target)
         if site is not None and target.listing in _shaping(site, key):
             return None
         outer = next(((listing, member) for listing, member in target.around if listing in lists), None)
@@ -64,21 +66,36 @@ class Visibility:
         _, name, *members = reading.read
         if not members:
             return
-        if members[0] not in MEMBERS:
-            message = f"a step has no {members[0]!r}{self.report.meant(members[0], MEMBERS)}"
+        known = (*MEMBERS, "winner") if target.step.kind == "race" else MEMBERS
+        if members[0] not in known:
+            message = f"a step has no {members[0]!r}{self.report.meant(members[0], known)}"
             hint = f": write steps.{name}.output.{members[0]}" if members[0].isidentifier() else ""
-            self._tell(reading, f"{message}{hint}; it has {', '.join(MEMBERS)}")
+            self._tell(reading, f"{message}{hint}; it has {', '.join(known)}")
         elif len(members) > 1 and not reading.guarded:
             self._check_member(reading, target, members[0], members[1])
 
     def _check_member(self, reading: Reading, target: Site, key: str, member: str) -> None:
-        known = ERROR_MEMBERS if key == "error" else _output_members(target) if key == "output" else None
+        known = ERROR_MEMBERS if key == "error" else self._output_members(target) if key == "output" else None
         place = f"steps.{target.step.id}.{key}"
         if key == "output" and target.step.foreach is not None:
             self._tell(reading, f"{place} is a list, one for each item: take one like [0], or `| map(attribute=…)`")
         elif known is not None and member not in known:
             has = f"; it has {', '.join(known)}" if known else ""
             self._tell(reading, f"{place} has no {member!r}{self.report.meant(member, known)}{has}")
+
+    def _output_members(self, target: Site) -> list[str] | None:
+        """The members of what a step gives, where the file tells them."""
+        step = target.step
+        if "output" in step.model_fields_set or "output" in target.raw:
+            return list(step.output) if isinstance(step.output, dict) else None
+        if step.kind == "run":
+            return list(RUN_OUTPUT)
+        if step.kind == "parallel":
+            return [step_name(inner, index) for index, inner in enumerate(step.parallel or ())]
+        if isinstance(step.wait, Wait) and step.wait.kind == "approval":
+            return list(step.wait.form)
+        other = self.others.get(step.workflow) if step.workflow else None
+        return list(other.outputs) if isinstance(other, Workflow) else None
 
     def _tell(self, reading: Reading, message: str) -> None:
         self.report.add_inside(reading.path, reading.offset, message)
@@ -91,16 +108,22 @@ def _own_group(target: Site, site: Site | None) -> str | None:
     inner = site
     while inner is not None and inner.listing.owner is not target:
         inner = inner.listing.owner
-    if inner is not None and inner.listing.role == "on_failure":
+    if inner is not None and inner.listing.role in AFTERWARDS:
         return None
     return f"step {target.step.id!r} is the group that this step is in: what it gives is not known yet"
+
+
+def _other_racer(target: Site) -> str | None:
+    if target.listing.role != "race":
+        return None
+    return f"step {target.step.id!r} is in the same race: all of them start at once, and only one completes"
 
 
 def _shaping(site: Site, key: str) -> Collection[Listing]:
     """The lists inside a group that its own key sees."""
     if key not in SHAPED or (key == "until" and site.step.kind == "switch"):
         return ()
-    return [block for block in site.blocks if block.role != "on_failure"]
+    return [block for block in site.blocks if block.role not in AFTERWARDS]
 
 
 def _inside_other(target: Site, outer: Site | None, site: Site | None) -> str:
@@ -114,14 +137,15 @@ def _inside_other(target: Site, outer: Site | None, site: Site | None) -> str:
         if outer.step.kind == "switch":
             return f"step {name} is in another case of this switch: only one of them runs"
         return f"step {name} is inside a part of {outer.label} that is not seen from here"
-    if _role_below(target, outer) == "on_failure":
-        return f"step {name} is in `on_failure` of {outer.label} and seen only there"
+    if (role := _role_below(target, outer)) in AFTERWARDS:
+        return f"step {name} is in `{role}` of {outer.label} and seen only there"
     if outer.step.id is None:
         return f"step {name} is inside the group {outer.label}: give that an `id` and refer to its output"
     output = f"steps.{outer.step.id}.output"
     if outer.step.kind == "parallel" and target.listing.owner is outer:
         output += f".{target.step.id}"
-    return f"step {name} is inside {outer.label}, and from outside only the group is seen: write {output}"
+    kind = "race" if outer.step.kind == "race" else "group"
+    return f"step {name} is inside {outer.label}, and from outside only the {kind} is seen: write {output}"
 
 
 def _role_below(target: Site, outer: Site) -> str:
@@ -134,18 +158,6 @@ def _role_below(target: Site, outer: Site) -> str:
 
 def _top_role(target: Site) -> str:
     return next(listing.role for listing, _ in target.around if listing.owner is None)
-
-
-def _output_members(target: Site) -> list[str] | None:
-    """The members of what a step gives, where the file tells them."""
-    step = target.step
-    if "output" in step.model_fields_set or "output" in target.raw:
-        return list(step.output) if isinstance(step.output, dict) else None
-    if step.kind == "run":
-        return list(RUN_OUTPUT)
-    if step.kind == "parallel":
-        return [step_name(inner, index) for index, inner in enumerate(step.parallel or ())]
-    return None
 
 
 def _holds_files(variable: Variable | None) -> bool:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from stepwell.loader.calls import check_given
 from stepwell.loader.grammar import EXPECTED_OF_WORKFLOW
 from stepwell.loader.names import NameCheck
 from stepwell.loader.report import Path, Report
-from stepwell.loader.rules import check_time_limit
 from stepwell.loader.sites import ALWAYS, Known, Reading
 from stepwell.loader.texts import Texts
-from stepwell.workflow import RESERVED_IDS, Workflow, is_workflow_id, normal
+from stepwell.loader.waits import check_time_limit
+from stepwell.workflow import RESERVED_IDS, EventTrigger, Workflow, is_workflow_id, normal
 
 NOT_STEPS = {
     "env": "`env` of the workflow is the same for every step: put what reads a step into the step's own `env`",
     "timeout": "the time limit is known before the first step: it can read `variables` only",
     "defaults": "`defaults` are the same for every step: put what reads a step into that step",
 }
+
+OF_TRIGGERS = ("event", "trigger")
 
 
 def check_whole(
@@ -33,6 +36,9 @@ def check_whole(
     check_time_limit(report, ("timeout",), workflow.timeout)
     check_time_limit(report, ("defaults", "timeout"), workflow.defaults.timeout)
     checker = _Checker(report, texts, names)
+    for number, trigger in enumerate(workflow.triggers):
+        _check_trigger(report, texts, ("triggers", number), trigger)
+        _check_variables(report, workflow, ("triggers", number), trigger)
     checker.check(("outputs",), workflow.outputs, secrets=())
     checker.check(("env",), workflow.env, secrets=workflow.secrets)
     checker.check(("timeout",), workflow.timeout, secrets=(), only=frozenset({"variables"}))
@@ -45,6 +51,22 @@ def check_whole(
             path = ("defaults", "retry", "if")
             readings = texts.of_expression(path, "defaults", retry.if_, 0, retry.if_)
             checker.check_readings(path, readings, secrets=workflow.secrets, known={"error": ALWAYS})
+
+
+def _check_trigger(report: Report, texts: Texts, path: Path, trigger: EventTrigger) -> None:
+    texts.refuse((*path, "event"), trigger.event)
+    readings = list(texts.of_value((*path, "with"), "with", trigger.with_ or {}))
+    if isinstance(trigger.if_, str):
+        readings += texts.of_expression((*path, "if"), "if", trigger.if_, 0, trigger.if_)
+    for reading in readings:
+        if reading.read[0] not in OF_TRIGGERS:
+            message = f"a trigger sees only `event`, the payload, and `trigger`, not {reading.read[0]!r}"
+            report.add_inside(reading.path, reading.offset, message)
+
+
+def _check_variables(report: Report, workflow: Workflow, path: Path, trigger: EventTrigger) -> None:
+    place = path if trigger.with_ is None else (*path, "with")
+    check_given(report, (*path, "with"), trigger.with_ or {}, workflow.variables, "this workflow", place)
 
 
 class _Checker:
