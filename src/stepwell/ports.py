@@ -65,9 +65,11 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Suspension:
-    """What a task waits for: the time `due`, mail after the first `mail` ones, or a publication under one of `topics`.
+    """What a task waits for: the time `due`, mail with an id greater than `mail`, or a publication under one of
+    `topics`.
 
-    `positions` says how far each name of a publication has been read: if more came since, it goes on at once.
+    `positions` says how far each name of a publication has been read: if more came since under one of the topics, the
+    task goes on at once.
     """
 
     due: float | None = None
@@ -153,7 +155,7 @@ class TaskStore(Protocol):
 
     def suspend(self, task_id: str, token: str, commit: Commit, suspension: Suspension) -> Task:
         """Guarded: commit, and make the task `waiting` for what the suspension names, or `queued` if that has come or a
-        cancel was requested; nothing is counted, the claim ends. It wakes once."""
+        cancel was requested (unless `undoing`); nothing is counted, the claim ends. It wakes once."""
 
     def send(self, task_id: str, mail: NewMail) -> tuple[Mail, bool]:
         """Put a message into the mailbox of a task that has not ended, and queue it if it waits; answers it, or the
@@ -192,15 +194,16 @@ class TaskStore(Protocol):
         """The next publications for a group of consumers, oldest first: each for one of them, until it has said
         `delivered`, or has not for 30 seconds. Each group gets all that was published since the store was made."""
 
-    def delivered(self, group: str, publication: Publication) -> None:
-        """A group has done its work for a publication."""
+    def delivered(self, group: str, publication: Publication, received: int = 0) -> None:
+        """A group has done its work for a publication, which so many tasks received; a repeat changes nothing."""
 
     def rouse(self, publication: Publication) -> list[Task]:
         """Make tasks `queued` that wait for one of the topics of a publication and have not read it yet, and answer
         them (at most 1000 a call)."""
 
     def publications(self) -> Mapping[str, Mapping[str, int]]:
-        """For each name: `published` in all, and tasks that listen now, `listening`; kept as counters."""
+        """For each name: `published` and `received` in all, and how many tasks listen now for it or for a topic of it,
+        `listening`; kept as counters."""
 
     def release(self, task_id: str, token: str, commit: Commit, pause: float = 0.0) -> Task:
         """Guarded: commit, and hand the task back: `queued` (`waiting`, for a `pause` in seconds), nothing counted,
@@ -412,7 +415,7 @@ class Context(Protocol):
     """What an action is given besides its inputs.
 
     `path` names the step within the task; `attempt` counts from 1; `idempotency_key` stays the same over all
-    attempts of this step and item. `work_folder` is this attempt's own and is gone afterwards. `secrets` maps
+    attempts of this step and item, until one has completed. `work_folder` is this attempt's own and is gone afterwards. `secrets` maps
     the names that the step may read to their values.
     """
 
@@ -434,6 +437,10 @@ class Context(Protocol):
 
     def mask(self, text: str) -> str:
         """The text without secrets."""
+
+    def emit(self, name: str, payload: Any = None) -> str:
+        """Publish an event by name, and answer its id. The n-th one of a step is published once, however often the
+        step is attempted. Raises `Fail` for a name or payload that does not fit."""
 
     def progress(
         self,

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from stepwell.errors import Conflict
 from stepwell.ports import Claim, Commit, TaskStore
-from stepwell.task import Error, NewEvent, NewTask, Page, Status, StepRecord, StepStatus, Task
+from stepwell.task import Crew, Error, NewEvent, NewTask, Page, Status, StepRecord, StepStatus, Task
 
 T = TypeVar("T")
 LEASE = 10.0
@@ -51,7 +51,7 @@ def bring(store: TaskStore, status: Status, task_id: str = "t1", undo: bool = Fa
         return task
     store.claim(task_id, "A", "host:1")
     if status is Status.WAITING:
-        return store.suspend(task_id, "A", NOTHING, 5, ERROR)
+        return store.back_off(task_id, "A", NOTHING, 5, ERROR)
     return store.get(task_id) if status is Status.RUNNING else store.finish(task_id, "A", NOTHING, status, None, None)
 
 
@@ -84,7 +84,7 @@ def end(store: TaskStore, call: str, token: str, commit: Commit | None = None) -
     commit = commit or Commit(steps=[step()], events=[NewEvent("log")])
     if call == "finish":
         return store.finish("t1", token, commit, Status.COMPLETED, '{"x":1}', None)
-    return store.suspend("t1", token, commit, 5, ERROR) if call == "suspend" else store.release("t1", token, commit)
+    return store.back_off("t1", token, commit, 5, ERROR) if call == "back_off" else store.release("t1", token, commit)
 
 
 def all_pages(ask: Callable[[str | None], Page[T]]) -> Sequence[Sequence[T]]:
@@ -95,3 +95,28 @@ def all_pages(ask: Callable[[str | None], Page[T]]) -> Sequence[Sequence[T]]:
         cursor = page.next_cursor
         if cursor is None:
             return pages
+
+
+def child(index: int = 0, place: str = "each", **changes: Any) -> NewTask:
+    """A child of `t1`, named after its place: `each-0000`."""
+    number = f"{place}-{index:04}"
+    return new(number, **{"ancestors": ("t1",), "place": place, "index": index, "max_retries": 0, **changes})
+
+
+def crew_of(total: int, **changes: Any) -> Crew:
+    """The crew of a step that may run all its children at once, and tolerates no failure."""
+    return replace(Crew(total=total, at_once=total, allowed=0, wanted=total), **changes)
+
+
+def finish(store: TaskStore, task_id: str, status: Status = Status.COMPLETED, token: str = "A") -> Task:
+    """Claim a queued task and end it."""
+    assert store.claim(task_id, token, "host:1") is not None
+    return store.finish(task_id, token, NOTHING, status, None, None)
+
+
+def outcome(call: Callable[[], T]) -> T | Conflict:
+    """What a call answers, or the conflict that it raises."""
+    try:
+        return call()
+    except Conflict as error:
+        return error

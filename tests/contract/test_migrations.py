@@ -12,10 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from stepwell import lifecycle
-from stepwell.ports import Commit, Purged, TaskFilter
+from stepwell.ports import Commit, Purged, Suspension, TaskFilter
 from stepwell.stores.sql import SqlStore
 from stepwell.stores.sql.schema import TABLES, VERSION
-from stepwell.task import NewTask, Status
+from stepwell.task import Crew, NewMail, NewTask, Status
 
 SCHEMA = "stepwell_older"
 A, B, C, D, E = (letter * 64 for letter in "abcde")
@@ -97,6 +97,42 @@ def test_tasks_of_version_2_go_on(open_store: Callable[[int], SqlStore]) -> None
     assert set(store.ages()) == {"line", "other"}
     for task_id in ("waits-low", "waits-urgent", "retried"):
         assert store.claim(task_id, "C", "host:2")
+
+
+def test_tasks_of_version_3_are_roots(open_store: Callable[[int], SqlStore]) -> None:
+    store = open_store(3)
+    tasks = store.list(TaskFilter()).items
+    assert len(tasks) == 8
+    assert {(task.parent, task.place, task.index, task.part, task.undoing) for task in tasks} == {
+        (None, None, None, False, False)
+    }
+    assert [task.task_id for task in store.list(TaskFilter(dead=True)).items] == ["dead"]
+    assert [task.task_id for task in store.list(TaskFilter(external_id="x")).items] == ["waits-keyed"]
+    assert (store.paused(), [entry.actor for entry in store.audit().items]) == ({"stopped"}, ["ann"])
+
+
+def test_tasks_of_version_3_wake_and_wait(open_store: Callable[[int], SqlStore]) -> None:
+    store = open_store(3)
+    assert [task.task_id for task in store.wake()] == ["backs-off", "later"]
+    claim = store.claim("backs-off", "C", "host:2")
+    assert claim is not None
+    assert (claim.task.attempt, list(claim.mail)) == (2, [])
+    assert store.suspend("backs-off", "C", Commit(), Suspension(topics=["paid"])).status is Status.WAITING
+    publication, _ = store.publish("paid", "1", ["paid"])
+    assert [task.task_id for task in store.rouse(publication)] == ["backs-off"]
+    assert store.send("waits", NewMail("approve", "1"))[0].id == 1
+
+
+def test_tasks_of_version_3_get_children(open_store: Callable[[int], SqlStore]) -> None:
+    store = open_store(3)
+    child = NewTask(
+        "child", "orders", "hash-1", "steps: []", "line", 1, "{}", 60, 3, ancestors=("runs",), place="each", index=0
+    )
+    assert store.spawn("runs", "B", "each", Crew(1, 1, 0, 1), [child]).active == 1
+    assert [task.task_id for task in store.list(TaskFilter(parent="runs")).items] == ["child"]
+    assert store.purge(60).tasks == 3
+    store.cancel("child")
+    assert [mail.name for mail in store.mailbox("runs")] == [lifecycle.crew_mail("each")]
 
 
 @pytest.mark.parametrize("version", range(1, VERSION))

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.contract.building import ERROR, NOTHING, all_pages, at_once, kinds, new, running, step
+from tests.contract.building import ERROR, NOTHING, all_pages, at_once, child, crew_of, kinds, new, running, step
 from tests.servers import RedisServer
 
+from stepwell import lifecycle
 from stepwell.errors import ClaimLost, Unavailable
 from stepwell.ids import new_task_id
-from stepwell.ports import Claim, Commit, TaskFilter
+from stepwell.ports import Claim, Commit, Suspension, TaskFilter
 from stepwell.queues.rq.bell import bell
 from stepwell.redis_client import Argument, RedisClient, Script
 from stepwell.stores.redis import SILENT, RedisStore
-from stepwell.task import Attempt, Error, NewEvent, NewTask, Status, StepRecord, StepStatus
+from stepwell.task import Attempt, Error, NewEvent, NewMail, NewTask, Status, StepRecord, StepStatus
 from stepwell.values import APART_SIZE, encode
 
 if TYPE_CHECKING:
@@ -195,6 +196,30 @@ class TestKeys:
         assert store.purge(0).tasks == 3
         assert {key for key in raw.keys("*") if not key.startswith("stepwell:pace:")} == before
 
+    def test_nothing_is_left_of_a_family_and_of_publications(self, store: RedisStore, raw: Raw, clock: Clock) -> None:
+        store.ping()
+        before = set(raw.keys("*"))
+        running(store, labels={"a": "1"})
+        store.spawn("t1", "A", "each", crew_of(3, at_once=2), [child(index, files=("f",)) for index in range(3)])
+        store.claim("each-0000", "A", "host:1")
+        deep = child(place="deep", ancestors=("t1", "each-0000"))
+        store.spawn("each-0000", "A", "deep", crew_of(1), [deep])
+        store.claim(deep.task_id, "A", "host:1")
+        position = store.published("paid").position
+        listening = Suspension(topics=["paid", "paid\0n\x001"], positions={"paid": position})
+        store.suspend(deep.task_id, "A", NOTHING, listening)
+        for number in range(3):
+            publication, _ = store.publish("paid", "{}", ["paid"], key=str(number))
+        store.undelivered("waits", "c")
+        store.delivered("waits", publication, 1)
+        store.send("t1", NewMail("approve", "1", key="key"))
+        store.finish("t1", "A", NOTHING, Status.COMPLETED, None, None)
+        clock.advance(1)
+        assert [store.purge(0, limit=2).tasks for _ in range(4)] == [2, 2, 1, 0]
+        left = {key for key in raw.keys("*") if not key.startswith("stepwell:pace:")}
+        assert left == {*before, "stepwell:publications"}
+        assert store.publications() == {"paid": {"published": 3, "received": 1, "listening": 0}}
+
     def test_what_counts_endings_goes_by_itself(self, store: RedisStore, raw: Raw) -> None:
         running(store)
         store.finish("t1", "A", NOTHING, Status.COMPLETED, None, None)
@@ -227,6 +252,16 @@ class TestKeys:
         assert queued < 1050
         assert finished < 1750
 
+    @pytest.mark.parametrize("topics", [[], ['order.paid\0order\0"019a2b3c-4d5e-7f60-8a9b-0c1d2e3f4a5b"']])
+    def test_a_task_that_waits_for_an_hour_is_light(self, make: Make, raw: Raw, topics: list[str]) -> None:
+        store, count = make(bell("stepwell", 3600), clock=None), 2000
+        raw.hset(f"rq:worker:{WORKER}", "state", "idle")
+        _wait_for_an_hour(store, topics)
+        before = raw.info("memory")["used_memory"]
+        for number in range(count):
+            _wait_for_an_hour(store, [f"{topic}{number}" for topic in topics])
+        assert (raw.info("memory")["used_memory"] - before) / count <= 2500
+
 
 class TestBell:
     def told(self, raw: Raw) -> list[str]:
@@ -242,7 +277,7 @@ class TestBell:
         ringing.commit("t1", "A", Commit(steps=[step()]))
         ringing.renew({"t1": "A"})
         assert self.told(raw) == []
-        ringing.suspend("t1", "A", NOTHING, 0, ERROR)
+        ringing.back_off("t1", "A", NOTHING, 0, ERROR)
         assert self.told(raw) == [f"ended t1 line 1 A w {AT} waiting no disk"]
         ringing.wake()
         assert self.told(raw) == [f"ring t1 line 1 {AT}"]
@@ -287,7 +322,7 @@ class TestBell:
     def test_a_cancel_that_undoes_rings(self, ringing: RedisStore, raw: Raw) -> None:
         ringing.create(new(undo=True))
         ringing.take("A", "w", ["line"])
-        ringing.suspend("t1", "A", NOTHING, 60, ERROR)
+        ringing.back_off("t1", "A", NOTHING, 60, ERROR)
         self.told(raw)
         ringing.cancel("t1")
         ringing.cancel("t1")
@@ -306,6 +341,136 @@ class TestBell:
             ringing.finish("t1", "B", NOTHING, Status.COMPLETED, None, None)
         ringing.create(new())
         assert self.told(raw) == []
+
+    def test_who_waits_rings_for_mail_and_for_what_is_published(self, ringing: RedisStore, raw: Raw) -> None:
+        running(ringing)
+        ringing.suspend("t1", "A", NOTHING, Suspension(topics=["paid"]))
+        self.told(raw)
+        assert ringing.send("t1", NewMail("approve", "1"))[1]
+        assert not ringing.send("t1", NewMail("approve", "1", once=True))[1]
+        assert self.told(raw) == [f"ring t1 line 1 {AT}"]
+        ringing.claim("t1", "B", "w")
+        ringing.suspend("t1", "B", NOTHING, Suspension(mail=1, topics=["paid"]))
+        self.told(raw)
+        publication, _ = ringing.publish("paid", "{}", ["paid"])
+        for _ in range(2):
+            ringing.rouse(publication)
+        assert self.told(raw) == [f"ring t1 line 1 {AT}"]
+
+    def test_what_has_come_already_rings_at_once(self, ringing: RedisStore, raw: Raw) -> None:
+        running(ringing)
+        ringing.send("t1", NewMail("approve", "1"))
+        self.told(raw)
+        for _ in range(2):
+            ringing.suspend("t1", "A", NOTHING, Suspension())
+        assert self.told(raw) == [f"ended t1 line 1 A host:1 {AT} queued ", f"ring t1 line 1 {AT}"]
+
+    def test_the_end_of_a_child_rings_for_the_next_one_and_for_its_parent(self, ringing: RedisStore, raw: Raw) -> None:
+        running(ringing)
+        self.told(raw)
+        ringing.spawn("t1", "A", "each", crew_of(2, at_once=1), [child(index, queue="q") for index in range(2)])
+        assert self.told(raw) == [f"ring each-0000 q 1 {AT}"]
+        ringing.suspend("t1", "A", NOTHING, Suspension())
+        ringing.claim("each-0000", "C", "w")
+        self.told(raw)
+        ringing.finish("each-0000", "C", NOTHING, Status.COMPLETED, None, None)
+        assert self.told(raw) == [f"ended each-0000 q 1 C w {AT} completed ", f"ring each-0001 q 1 {AT}"]
+        ringing.cancel("each-0001")
+        assert self.told(raw) == [f"removed each-0001 q 1 {AT}", f"ring t1 line 1 {AT}"]
+
+    def test_children_that_go_with_their_root_ring_no_more(self, ringing: RedisStore, raw: Raw, clock: Clock) -> None:
+        running(ringing)
+        ringing.spawn("t1", "A", "each", crew_of(2), [child(index) for index in range(2)])
+        ringing.claim("each-0000", "C", "w")
+        ringing.finish("t1", "A", NOTHING, Status.COMPLETED, None, None)
+        self.told(raw)
+        clock.advance(1)
+        ringing.purge(0)
+        at = "1700000001"
+        assert self.told(raw) == [
+            f"ended each-0000 line 1 C w {at} cancelled ",
+            "forgotten each-0000 line 1",
+            f"removed each-0001 line 1 {at}",
+            "forgotten each-0001 line 1",
+            "forgotten t1 line 1",
+        ]
+
+
+class TestCrews:
+    def test_a_parent_that_is_lost_with_its_child_keeps_its_mail(self, store: RedisStore, clock: Clock) -> None:
+        running(store, "z1")
+        only = child(ancestors=("z1",))
+        store.spawn("z1", "A", "each", crew_of(1), [only])
+        for crashes in range(lifecycle.MAX_CRASHES - 1):
+            store.claim(only.task_id, f"C{crashes}", "host:2")
+            store.lose("host:2")
+            clock.advance(60)
+            store.wake()
+        store.claim(only.task_id, "C", "host:1")
+        lost = store.lose("host:1")
+        assert [(task.task_id, task.status) for task in lost] == [("each-0000", "failed"), ("z1", "queued")]
+        claim = store.claim("z1", "B", "host:1")
+        assert claim is not None
+        assert [mail.name for mail in claim.mail] == [lifecycle.crew_mail("each")]
+
+    def test_in_a_list_of_running_tasks_children_are_left_out(self, store: RedisStore) -> None:
+        running(store)
+        store.spawn("t1", "A", "each", crew_of(2), [child(index) for index in range(2)])
+        store.claim("each-0000", "C", "w")
+        assert store.list(TaskFilter(status=Status.RUNNING)).items == [store.get("t1")]
+        assert store.counts()["line"]["running"] == 2
+
+    def test_who_looks_for_what_is_rare_sees_all_children(self, store: RedisStore) -> None:
+        running(store)
+        children = [child(index, queue="rare" if index == 2100 else "line") for index in range(2200)]
+        for at in range(0, len(children), 1000):
+            store.spawn("t1", "A", "each", crew_of(2200, at_once=1), children[at : at + 1000])
+        for only in (TaskFilter(queue="rare"), TaskFilter(queue="rare", status=Status.PENDING)):
+            [task] = store.list(replace(only, parent="t1")).items
+            assert task.index == 2100
+        assert list(store.list(TaskFilter(parent="t1", status=Status.FAILED)).items) == []
+
+    def test_a_place_is_not_taken_for_the_beginning_of_another(self, store: RedisStore) -> None:
+        running(store)
+        for place in ("a", "a/b", "a[1]", "aa"):
+            store.spawn("t1", "A", place, crew_of(1), [child(place=place)])
+        for place in ("a", "a/b", "a[1]", "aa"):
+            assert [task.place for task in store.list(TaskFilter(parent="t1", place=place)).items] == [place]
+
+
+class TestListening:
+    def test_what_others_listen_to_wakes_nobody(self, store: RedisStore) -> None:
+        for number in (1, 2):
+            running(store, f"t{number}")
+        position = store.published("paid").position
+        published = [store.publish("paid", "{}", ["paid", f"paid\0order\0{number}"])[0] for number in range(2, 100)]
+        for number, status in ((1, Status.WAITING), (2, Status.QUEUED)):
+            narrow = Suspension(topics=[f"paid\0order\0{number}"], positions={"paid": position})
+            assert store.suspend(f"t{number}", "A", NOTHING, narrow).status is status
+        assert [store.rouse(publication) for publication in published] == [[]] * len(published)
+
+    def test_of_a_thousand_unread_ones_it_looks_for_itself(self, store: RedisStore) -> None:
+        running(store)
+        position = store.published("paid").position
+        for _ in range(1000):
+            store.publish("paid", "{}", ["paid"])
+        narrow = Suspension(topics=["paid\0order\x001"], positions={"paid": position})
+        assert store.suspend("t1", "A", NOTHING, narrow).status is Status.QUEUED
+
+    def test_topics_of_any_text(self, store: RedisStore) -> None:
+        running(store)
+        topic = 'né\0\ud800 汉\0"\x01"'
+        store.suspend("t1", "A", NOTHING, Suspension(topics=[topic]))
+        publication, _ = store.publish("né", "{}", ["né", topic])
+        assert [task.task_id for task in store.rouse(publication)] == ["t1"]
+        assert store.publications() == {"né": {"published": 1, "received": 0, "listening": 0}}
+
+    def test_publications_are_numbered_upwards_when_the_clock_jumps_back(self, store: RedisStore, clock: Clock) -> None:
+        first, _ = store.publish("paid", "1", ["paid"])
+        clock.advance(-3600)
+        second, _ = store.publish("paid", "2", ["paid"])
+        assert list(store.published("paid", after=first.id).items) == [second]
+        assert second.published_at == clock()
 
 
 class TestTake:
@@ -505,6 +670,19 @@ class TestLists:
 
 def _new() -> NewTask:
     return new(new_task_id(), definition="0" * 64, queue=QUEUE, variables='{"name":"World"}')
+
+
+def _wait_for_an_hour(store: RedisStore, topics: Sequence[str]) -> None:
+    """Create a task whose only step begins to wait."""
+    store.create(_new())
+    claim = store.take("0" * 32, WORKER, [QUEUE])
+    assert claim is not None
+    due = claim.now + 3600
+    pause = StepRecord(
+        "pause", "0001/pause", StepStatus.WAITING, "wait", id="pause", attempts=1, tries=1, started_at=claim.now,
+        wait={"kind": "time", "due": due},
+    )  # fmt: skip
+    store.suspend(claim.task.task_id, claim.token, Commit(steps=[pause]), Suspension(due=due, topics=topics))
 
 
 def _work_off(store: RedisStore) -> None:

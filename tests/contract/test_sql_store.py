@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import subprocess
 import sys
@@ -9,18 +10,19 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from stepwell.errors import SettingsError, Unavailable
-from stepwell.ports import Commit, TaskFilter
+from stepwell.ports import Commit, Suspension, TaskFilter
 from stepwell.stores import records
 from stepwell.stores.sql import SqlStore, database, schema
-from stepwell.stores.sql import store as sql_store
+from stepwell.stores.sql.listing import listing
 from stepwell.stores.sql.migrations import MIGRATIONS, Migration
-from stepwell.task import FORMAT, AuditEntry, NewTask, Status, StepRecord, StepStatus
+from stepwell.task import FORMAT, AuditEntry, NewMail, NewTask, Status, StepRecord, StepStatus, Task
 
 NEW = NewTask("t1", "orders", "hash-1", "steps: []", "line", 1, "{}", timeout=60, max_retries=3)
 STEP = StepRecord("load", "0001", StepStatus.COMPLETED, "call", output="1")
@@ -143,7 +145,7 @@ def test_threads_that_open_a_new_database_at_once_agree(open_store: Callable[[],
 
 WRITER = """
 import sys
-from stepwell.ports import Commit, TaskFilter
+from stepwell.ports import Commit, Suspension, TaskFilter
 from stepwell.stores import records
 from stepwell.stores.sql import SqlStore
 from stepwell.task import NewTask, Status
@@ -276,7 +278,100 @@ def test_statistics_scan_no_tasks(open_store: Callable[[], SqlStore], statement:
 @pytest.mark.parametrize(("queue", "index"), [(None, "tasks_dead"), ("line", "tasks_dead_by_queue")])
 def test_dead_letters_have_an_index(open_store: Callable[[], SqlStore], queue: str | None, index: str) -> None:
     store = open_store()
-    listing, params = sql_store._listing(TaskFilter(dead=True, queue=queue), None)
-    text = f"EXPLAIN QUERY PLAN {store._sql.text(listing)}"
+    statement, params = listing(TaskFilter(dead=True, queue=queue), None)
+    text = f"EXPLAIN QUERY PLAN {store._sql.text(statement)}"
     found = store._db.read(lambda session: session.rows(text, {**params, "limit": 5}))
     assert any(f"INDEX {index} " in f"{row[3]} " for row in found)
+
+
+@pytest.mark.parametrize(
+    ("statement", "index"),
+    [
+        ("lock_due", "tasks_asleep"),
+        ("next_due", "tasks_asleep"),
+        ("lock_lost", "tasks_running"),
+        ("queued", "tasks_queued_by_due"),
+        ("queued_in_line", "tasks_queued"),
+        ("lock_ended_roots", "tasks_ended"),
+        ("waiting.lock_held", "tasks_held"),
+        ("waiting.lock_crew", "tasks_children"),
+        ("waiting.lock_of_roots", "tasks_by_root"),
+        ("waiting.find_key", "mail_by_key"),
+        ("waiting.first_named", "mail_by_name"),
+        ("waiting.drop_listens", "listens_by_task"),
+        ("publishing.listening", "listens_by_position"),
+        ("publishing.named_after", "publications_by_name"),
+        ("publishing.first_since", "publications_by_name_and_time"),
+        ("publishing.drop_old", "publications_by_time"),
+    ],
+)
+def test_what_waits_is_found_by_an_index(open_store: Callable[[], SqlStore], statement: str, index: str) -> None:
+    assert any(
+        f"INDEX {index} " in f"{line} " for line in _plan(open_store(), attrgetter(statement)(open_store()._sql))
+    )
+
+
+@pytest.mark.parametrize(
+    ("only", "index"),
+    [
+        (TaskFilter(), "tasks_roots"),
+        (TaskFilter(status=Status.COMPLETED), "tasks_by_status"),
+        (TaskFilter(queue="line"), "tasks_by_queue"),
+        (TaskFilter(workflow_id="orders"), "tasks_by_workflow"),
+        (TaskFilter(external_id="x"), "tasks_by_external_id"),
+        (TaskFilter(parent="t1"), "tasks_children"),
+        (TaskFilter(parent="t1", place="each"), "tasks_children"),
+    ],
+)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_pages_are_read_in_order_of_an_index(
+    open_store: Callable[[], SqlStore], only: TaskFilter, index: str, is_first: bool
+) -> None:
+    store = open_store()
+    parts = ("t1",) if only.parent is None else ("each", "1", "t1")
+    statement, params = listing(only, None if is_first else records.encode_cursor(*parts))
+    plan = _plan(store, store._sql.text(statement), **params)
+    assert any(f"INDEX {index} " in f"{line} " for line in plan)
+    assert not any("TEMP B-TREE" in line for line in plan)
+
+
+def _plan(store: SqlStore, statement: str, **params: object) -> list[str]:
+    """How SQLite would go about a statement."""
+    names = dict.fromkeys(re.findall(r":(\w+)", statement), 1)
+    values = {**names, "ids": "[]", **params}
+    return [row[3] for row in store._db.read(lambda session: session.rows(f"EXPLAIN QUERY PLAN {statement}", values))]
+
+
+def test_the_number_of_a_publication_is_never_given_again(open_store: Callable[[], SqlStore], path: Path) -> None:
+    store = open_store()
+    first, _ = store.publish("paid", "1", ["paid"])
+    _change(path, "UPDATE publications SET published_at = 0")
+    store.purge(60)
+    second, _ = store.publish("paid", "2", ["paid"])
+    assert int(second.id) > int(first.id)
+    assert list(store.published("paid", after=first.id).items) == [second]
+
+
+def test_a_bell_that_cannot_be_rung_is_logged_and_the_write_stays(
+    open_store: Callable[[], SqlStore], caplog: pytest.LogCaptureFixture
+) -> None:
+    def ring(task: Task) -> None:
+        raise Unavailable(f"no bell for {task.task_id}")
+
+    store = open_store()
+    store.rings_with(ring)
+    store.create(NEW)
+    store.claim("t1", "A", "w")
+    store.suspend("t1", "A", Commit(), Suspension())
+    assert store.send("t1", NewMail("approve", "1"))[1]
+    assert "task t1 may be lost" in caplog.text
+    assert store.get("t1").status is Status.QUEUED
+
+
+def test_who_asks_for_publications_in_vain_waits_for_no_writer(open_store: Callable[[], SqlStore], path: Path) -> None:
+    store = open_store()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert store.undelivered("waits", "a") == []
+    other.execute("ROLLBACK")
+    other.close()

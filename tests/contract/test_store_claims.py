@@ -88,7 +88,7 @@ class TestEndOfAClaim:
     def test_suspend_makes_it_wait_for_its_retry(self, store: TaskStore, clock: Clock) -> None:
         running(store)
         clock.advance(2)
-        task = store.suspend("t1", "A", NOTHING, 30, ERROR)
+        task = store.back_off("t1", "A", NOTHING, 30, ERROR)
         assert task == store.get("t1")
         assert (task.status, task.wake_at, task.attempt, task.retry_count) == (Status.WAITING, clock() + 30, 2, 1)
         assert (task.error, task.worker, task.ran_for) == (ERROR, None, 2)
@@ -132,7 +132,7 @@ class TestEndOfAClaim:
         clock.advance(-3600)
         assert store.release("t1", "A", NOTHING).ran_for == 0
 
-    @pytest.mark.parametrize("call", ["finish", "suspend", "release"])
+    @pytest.mark.parametrize("call", ["finish", "back_off", "release"])
     def test_a_repeat_does_nothing_and_answers_again(self, store: TaskStore, clock: Clock, call: str) -> None:
         running(store)
         clock.advance(1)
@@ -142,17 +142,17 @@ class TestEndOfAClaim:
         assert end(store, call, "A") == first == store.get("t1")
         assert kinds(store) == told
 
-    @pytest.mark.parametrize("call", ["finish", "suspend", "release"])
+    @pytest.mark.parametrize("call", ["finish", "back_off", "release"])
     def test_another_call_with_the_old_token_is_refused(self, store: TaskStore, call: str) -> None:
         running(store)
         end(store, call, "A")
-        for other in {"finish", "suspend", "release"} - {call}:
+        for other in {"finish", "back_off", "release"} - {call}:
             with pytest.raises(ClaimLost):
                 end(store, other, "A")
         with pytest.raises(ClaimLost):
             store.commit("t1", "A", NOTHING)
 
-    @pytest.mark.parametrize("call", ["finish", "suspend", "release"])
+    @pytest.mark.parametrize("call", ["finish", "back_off", "release"])
     def test_a_worker_that_lost_its_claim_is_refused(self, store: TaskStore, clock: Clock, call: str) -> None:
         running(store)
         clock.advance(LEASE)
@@ -175,7 +175,7 @@ class TestEndOfAClaim:
     def test_a_cancel_ends_the_pause_before_a_retry(self, store: TaskStore, clock: Clock) -> None:
         running(store)
         store.cancel("t1", force=True)
-        assert store.suspend("t1", "A", NOTHING, 1000, ERROR).wake_at == clock()
+        assert store.back_off("t1", "A", NOTHING, 1000, ERROR).wake_at == clock()
         assert [task.status for task in store.wake()] == [Status.QUEUED]
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.contract.building import ERROR, NOTHING, all_pages, bring, ended, kinds, running, step
 
 from stepwell.errors import Conflict, NotFound
-from stepwell.ports import Commit, TaskFilter, TaskStore
+from stepwell.ports import Commit, Revision, TaskFilter, TaskStore
 from stepwell.task import Attempt, Status, StepStatus
 from stepwell.values import APART_SIZE, encode
 
@@ -79,7 +79,7 @@ class TestRetry:
     @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
     def test_an_ended_one_is_queued_again(self, store: TaskStore, clock: Clock, status: Status) -> None:
         running(store)
-        store.suspend("t1", "A", NOTHING, 0, ERROR)
+        store.back_off("t1", "A", NOTHING, 0, ERROR)
         store.wake()
         store.claim("t1", "B", "w")
         history = (Attempt(1, 1.0, "w", 2.0, ERROR),)
@@ -128,6 +128,24 @@ class TestRetry:
         assert caught.value.status == Status.FAILED
         assert store.get("t1") == before
         assert store.retry("t1", [], 2).attempt == 3
+
+    def test_variables_and_definition_may_change(self, store: TaskStore) -> None:
+        ended(store, "t1", Status.FAILED, files=("old",))
+        large = '"' + "x" * 100_000 + '"'
+        task = store.retry("t1", [], 1, Revision(large, "hash-2", "steps: [2]", undo=True, files=("new",)))
+        assert task == store.get("t1")
+        assert (task.definition, task.undo) == ("hash-2", True)
+        assert store.value("t1", "variables") == large
+        assert store.definition("hash-2") == "steps: [2]"
+        assert store.unused(["old", "new"]) == []
+        claim = store.claim("t1", "B", "host:1")
+        assert claim is not None
+        assert claim.definition_text == "steps: [2]"
+        store.finish("t1", "B", NOTHING, Status.FAILED, None, None)
+        task = store.retry("t1", [], 2, Revision(variables='{"b":2}'))
+        assert (task.variables, task.definition, task.undo) == ('{"b":2}', "hash-2", True)
+        with pytest.raises(NotFound):
+            store.value("t1", "variables")
 
 
 class TestDeadLetters:

@@ -94,7 +94,7 @@ class TestFiles:
         assert store.unused(["upload"]) == []
         assert store.purge(0).files == (["upload"] if status in ENDED else [])
 
-    @pytest.mark.parametrize("call", ["commit", "finish", "suspend", "release"])
+    @pytest.mark.parametrize("call", ["commit", "finish", "back_off", "release"])
     def test_every_call_that_keeps_records_refers(self, store: TaskStore, call: str) -> None:
         running(store)
         commit = Commit(steps=[keeping("a", "kept")])

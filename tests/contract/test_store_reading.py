@@ -33,7 +33,7 @@ class TestReading:
             lambda store: store.discard("no"),
             lambda store: store.commit("no", "A", NOTHING),
             lambda store: store.finish("no", "A", NOTHING, Status.COMPLETED, None, None),
-            lambda store: store.suspend("no", "A", NOTHING, 1, None),
+            lambda store: store.back_off("no", "A", NOTHING, 1, None),
             lambda store: store.release("no", "A", NOTHING),
             lambda store: store.definition("no"),
         ],
@@ -105,7 +105,7 @@ class TestCounts:
         ended(store, "t3", Status.FAILED)
         store.retry("t3", [], 1)
         running(store, "t4")
-        store.suspend("t4", "A", NOTHING, 1, None)
+        store.back_off("t4", "A", NOTHING, 1, None)
         store.create(new("t5", queue="other"))
         store.cancel("t5")
         zero = dict.fromkeys(COUNTERS, 0)

@@ -19,7 +19,7 @@ class TestTime:
     def test_wake_queues_what_is_due(self, store: TaskStore, clock: Clock) -> None:
         store.create(new("t1", delay=5))
         running(store, "t2")
-        store.suspend("t2", "A", NOTHING, 3, ERROR)
+        store.back_off("t2", "A", NOTHING, 3, ERROR)
         store.create(new("t3", delay=60))
         clock.advance(2.5)
         assert store.wake() == []
@@ -46,7 +46,7 @@ class TestTime:
         store.create(new("t2"))
         assert store.due_in() == 50
         running(store, "t3")
-        store.suspend("t3", "A", NOTHING, 20, None)
+        store.back_off("t3", "A", NOTHING, 20, None)
         clock.advance(5)
         assert store.due_in() == 15
         clock.advance(50)

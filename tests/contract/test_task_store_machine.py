@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import replace
-from itertools import count
-from pathlib import Path
-from typing import Any, ClassVar
-
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from tests.servers import RedisServer
+from hypothesis.stateful import invariant, rule
+from tests.contract.twins import TWINS, Twins, plain, run, without_id
 
-from stepwell import lifecycle
-from stepwell.errors import StepwellError
-from stepwell.ports import Claim, Commit, TaskFilter, TaskStore
-from stepwell.redis_client import RedisClient
-from stepwell.stores.memory import MemoryStore
-from stepwell.stores.redis import RedisStore
-from stepwell.stores.sql import SqlStore
-from stepwell.stores.sql.schema import TABLES, versions
-from stepwell.task import AuditEntry, Error, Event, NewEvent, NewTask, Status, StepRecord, StepStatus
+from stepwell.ports import Commit, Revision, TaskFilter
+from stepwell.task import (
+    AuditEntry,
+    Error,
+    NewEvent,
+    NewTask,
+    Status,
+    StepRecord,
+    StepStatus,
+)
 
 IDS = st.sampled_from(["t1", "t2", "t3"])
 TOKENS = st.sampled_from(["A", "B", "C", "D"])
@@ -68,35 +61,13 @@ NEW = st.builds(
     IDS, st.sampled_from([None, "k"]), st.sampled_from(["f", "f", "g"]), TIMES, st.booleans(), QUEUES,
     st.integers(0, 3), st.sampled_from([1, 2, 40_000]), st.sampled_from(["h1", "h2"]), UPLOADS,
 )  # fmt: skip
-GAUGES = {*Status, *lifecycle.QUEUED_BY_PRIORITY, "dead"}
-SETTINGS = settings(
-    max_examples=25,
-    stateful_step_count=40,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+REVISIONS = st.sampled_from(
+    [None, None, Revision('"1"'), Revision('"' + "x" * 70_000 + '"', "h2", "text of h2", True, ("both",))]
 )
-Clock = Callable[[], float]
-MakeStore = Callable[[Clock], TaskStore]
-"""Makes an empty store with this clock."""
 
 
-class TwoStores(RuleBasedStateMachine):
-    """Both stores get the same calls at the same times; `make` makes the other one."""
-
-    make: ClassVar[staticmethod[[Clock], TaskStore]]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.time = 1_700_000_000.0
-        self.memory: TaskStore = MemoryStore(lambda: self.time)
-        self.other = type(self).make(lambda: self.time)
-
-    def teardown(self) -> None:
-        self.other.close()
-
-    def both(self, call: Callable[[TaskStore], Any]) -> None:
-        assert _answer(call, self.other) == _answer(call, self.memory)
+class TwoStores(Twins):
+    """All that concerns one task, and what is counted."""
 
     @rule(new=NEW, bound=BOUNDS)
     def create(self, new: NewTask, bound: int | None) -> None:
@@ -108,7 +79,7 @@ class TwoStores(RuleBasedStateMachine):
 
     @rule(task_id=IDS, token=TOKENS, worker=WORKERS)
     def claim(self, task_id: str, token: str, worker: str) -> None:
-        self.both(lambda store: _plain(store.claim(task_id, token, worker)))
+        self.both(lambda store: plain(store.claim(task_id, token, worker)))
 
     @rule(task_id=IDS, token=TOKENS, commit=COMMITS)
     def commit(self, task_id: str, token: str, commit: Commit) -> None:
@@ -119,8 +90,8 @@ class TwoStores(RuleBasedStateMachine):
         self.both(lambda store: store.finish(task_id, token, commit, status, '{"x":1}', error))
 
     @rule(task_id=IDS, token=TOKENS, commit=COMMITS, pause=TIMES, error=ERRORS)
-    def suspend(self, task_id: str, token: str, commit: Commit, pause: float, error: Error | None) -> None:
-        self.both(lambda store: store.suspend(task_id, token, commit, max(0.0, pause), error))
+    def back_off(self, task_id: str, token: str, commit: Commit, pause: float, error: Error | None) -> None:
+        self.both(lambda store: store.back_off(task_id, token, commit, max(0.0, pause), error))
 
     @rule(task_id=IDS, token=TOKENS, commit=COMMITS, pause=TIMES)
     def release(self, task_id: str, token: str, commit: Commit, pause: float) -> None:
@@ -146,9 +117,9 @@ class TwoStores(RuleBasedStateMachine):
     def cancel(self, task_id: str, force: bool) -> None:
         self.both(lambda store: store.cancel(task_id, force))
 
-    @rule(task_id=IDS, paths=st.sets(PATHS), attempt=st.sampled_from([1, 1, 2, 3]))
-    def retry(self, task_id: str, paths: set[str], attempt: int) -> None:
-        self.both(lambda store: store.retry(task_id, sorted(paths), attempt))
+    @rule(task_id=IDS, paths=st.sets(PATHS), attempt=st.sampled_from([1, 1, 2, 3]), revision=REVISIONS)
+    def retry(self, task_id: str, paths: set[str], attempt: int, revision: Revision | None) -> None:
+        self.both(lambda store: store.retry(task_id, sorted(paths), attempt, revision))
 
     @rule(task_id=IDS)
     def discard(self, task_id: str) -> None:
@@ -188,77 +159,18 @@ class TwoStores(RuleBasedStateMachine):
     def inspect(self, task_id: str, key: str) -> None:
         self.both(lambda store: store.get(task_id))
         self.both(lambda store: list(store.steps(task_id).items))
-        self.both(lambda store: [_without_id(event) for event in store.events(task_id)])
+        self.both(lambda store: [without_id(event) for event in store.events(task_id)])
         self.both(lambda store: store.value(task_id, key))
 
     @invariant()
     def unused_files_are_the_same(self) -> None:
         self.both(lambda store: store.unused(["upload", "both", "kept"]))
 
-    @invariant()
-    def counters_equal_a_recount(self) -> None:
-        counted: Counter[tuple[str, str]] = Counter()
-        for task in self.other.list(TaskFilter(), limit=1000).items:
-            counted.update((task.queue, str(name)) for name in lifecycle.count_changes(None, task))
-        kept = {
-            (queue, name): number
-            for queue, numbers in self.other.counts().items()
-            for name, number in numbers.items()
-            if name in GAUGES and number
-        }
-        assert kept == {key: number for key, number in counted.items() if key[1] in GAUGES}
-        self.both(lambda store: {queue: dict(numbers) for queue, numbers in store.counts().items()})
-
-
-def _sqlite(request: pytest.FixtureRequest) -> MakeStore:
-    folder: Path = request.getfixturevalue("tmp_path")
-    numbers = count()
-    return lambda clock: SqlStore(f"sqlite:///{folder}/{next(numbers)}.db", clock=clock)
-
-
-def _postgres(request: pytest.FixtureRequest) -> MakeStore:
-    url: str = request.getfixturevalue("postgres_url")
-    names = ", ".join(table.name for table in TABLES.sorted_tables if table is not versions)
-
-    def make(clock: Clock) -> TaskStore:
-        store = SqlStore(url, clock=clock)
-        store._db.write(lambda session: session.do(f"TRUNCATE {names}", {}))
-        return store
-
-    return make
-
-
-def _redis(request: pytest.FixtureRequest) -> MakeStore:
-    server: RedisServer = request.getfixturevalue("redis_server")
-    numbers = count()
-    return lambda clock: RedisStore(RedisClient(server.url), f"twin{next(numbers)}", clock=clock)
-
-
-TWINS = {"sqlite": _sqlite, "postgres": _postgres, "redis": _redis}
-
 
 @pytest.mark.parametrize("kind", TWINS)
 def test_a_store_answers_as_its_twin_in_memory(kind: str, request: pytest.FixtureRequest) -> None:
-    class Twins(TwoStores):
-        make = staticmethod(TWINS[kind](request))
-
-    run_state_machine_as_test(Twins, settings=SETTINGS)
-
-
-def _answer(call: Callable[[TaskStore], Any], store: TaskStore) -> Any:
-    try:
-        return call(store)
-    except StepwellError as error:
-        return type(error), str(error), getattr(error, "status", None)
+    run(TwoStores, kind, request)
 
 
 def _text(size: int) -> str | None:
     return '"' + "é" * size + '"' if size else None
-
-
-def _without_id(event: Event) -> Event:
-    return replace(event, id=0)
-
-
-def _plain(claim: Claim | None) -> Claim | None:
-    return claim and replace(claim, steps=list(claim.steps))

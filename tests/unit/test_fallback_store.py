@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,93 +14,17 @@ from hypothesis import strategies as st
 from tests.acceptance.serving import eventually
 from tests.faults.proxy import ChaosProxy
 from tests.servers import RedisServer
+from tests.unit.two_stores import AWAY, LEASE, LOST, NOTHING, Both, Clock, ids, new, running
 
 from stepwell import recent
 from stepwell.errors import Conflict, NotDelivered, NotFound, QueueFull, Unavailable
-from stepwell.ids import new_task_id
 from stepwell.ports import Commit, TaskFilter, TaskStore
 from stepwell.redis_client import RedisClient
 from stepwell.stores.fallback import FallbackStore
 from stepwell.stores.memory import MemoryStore
 from stepwell.stores.redis import RedisStore
 from stepwell.stores.sql import SqlStore
-from stepwell.task import AuditEntry, NewTask, Status, StepRecord, StepStatus, Task
-
-LEASE = 10.0
-NOTHING = Commit()
-AWAY = NotDelivered("Redis at test:6379 cannot be reached")
-LOST = Unavailable("Redis at test:6379 did not answer in time")
-
-
-class Clock:
-    """A clock that only moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.time = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.time
-
-
-class Unreliable:
-    """A store whose calls raise `error`: before anything is done, or (`done`) as if the reply was lost."""
-
-    def __init__(self, store: TaskStore) -> None:
-        self.store = store
-        self.error: Unavailable | None = None
-        self.done = False
-        self.calls: list[str] = []
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        def call(*args: Any, **options: Any) -> Any:
-            self.calls.append(name)
-            answer = getattr(self.store, name)(*args, **options) if self.error is None or self.done else None
-            if self.error is not None:
-                raise self.error
-            return answer
-
-        return call
-
-
-class Both:
-    """A `FallbackStore`, its two stores, and the clock of all of them."""
-
-    def __init__(self, local: TaskStore, clock: Clock) -> None:
-        self.clock = clock
-        self.local = local
-        self.inner = MemoryStore(clock, LEASE)
-        self.shared = Unreliable(self.inner)
-        self.store: TaskStore = self.started()
-
-    def started(self) -> FallbackStore:
-        """Another one over the same two, as after a restart."""
-        return FallbackStore(cast(TaskStore, self.shared), self.local, LEASE, elapsed=self.clock)
-
-    @property
-    def fallback(self) -> FallbackStore:
-        assert isinstance(self.store, FallbackStore)
-        return self.store
-
-    @contextmanager
-    def away(self, error: Unavailable = AWAY, done: bool = False) -> Iterator[None]:
-        """Inside, the shared store fails."""
-        self.shared.error, self.shared.done = error, done
-        yield
-        self.shared.error = None
-
-    def create_locally(self, **changes: Any) -> Task:
-        """A task that is kept on this host."""
-        with self.away():
-            return self.store.create(new(**changes))[0]
-
-    def create_shared(self, **changes: Any) -> Task:
-        """A task in the shared store."""
-        return self.store.create(new(**changes))[0]
-
-    def homes(self, task_id: str) -> list[str]:
-        """Where a task is really kept."""
-        stores: dict[str, TaskStore] = {"shared": self.inner, "local": self.local}
-        return [name for name, store in stores.items() if task_id in ids(store.list(TaskFilter(), 1000).items)]
+from stepwell.task import AuditEntry, Status, StepRecord, StepStatus
 
 
 @pytest.fixture
@@ -110,15 +33,6 @@ def both(tmp_path: Path) -> Iterator[Both]:
     local = SqlStore(f"sqlite:///{tmp_path}/stepwell.db", clock=clock, lease_seconds=LEASE)
     yield Both(local, clock)
     local.close()
-
-
-def new(**changes: Any) -> NewTask:
-    base = NewTask(new_task_id(), "orders", "hash-1", "steps: []", "line", 1, '{"a":1}', timeout=60, max_retries=3)
-    return replace(base, **changes)
-
-
-def ids(tasks: Any) -> list[str]:
-    return [task.task_id for task in tasks]
 
 
 # -- creating ------------------------------------------------------------------------------------------------------
@@ -231,7 +145,7 @@ def test_a_local_task_lives_on_whether_the_shared_store_is_away_or_back(both: Bo
     assert claim is not None
     store.commit(task_id, "A", Commit([record]))
     assert store.renew({task_id: "A"})[task_id].held
-    store.suspend(task_id, "A", NOTHING, 5, None)
+    store.back_off(task_id, "A", NOTHING, 5, None)
     both.clock.time += 5
     assert ids(store.wake()) == [task_id]
     store.claim(task_id, "B", "host:1")
@@ -296,11 +210,6 @@ def test_errors_of_a_task_are_those_of_its_home(both: Both) -> None:
 
 
 # -- looking after tasks -------------------------------------------------------------------------------------------
-
-
-def running(both: Both, task: Task, token: str = "A") -> str:
-    assert both.store.claim(task.task_id, token, "host:1") is not None
-    return task.task_id
 
 
 def test_both_stores_are_looked_after(both: Both) -> None:

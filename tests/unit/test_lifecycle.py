@@ -19,13 +19,13 @@ TASK_MOVES = {
     (PENDING, QUEUED), (QUEUED, RUNNING), (RUNNING, QUEUED), (RUNNING, WAITING), (WAITING, QUEUED),
     (RUNNING, COMPLETED), (RUNNING, FAILED), (RUNNING, CANCELLED),
     (PENDING, CANCELLED), (QUEUED, CANCELLED), (WAITING, CANCELLED),
-    (COMPLETED, QUEUED), (FAILED, QUEUED), (CANCELLED, QUEUED),
+    (COMPLETED, QUEUED), (FAILED, QUEUED), (CANCELLED, QUEUED), (FAILED, PENDING), (CANCELLED, PENDING),
 }  # fmt: skip
 
 STEP_MOVES = {
-    "pending": {"running", "skipped", "cancelled"},
+    "pending": {"running", "waiting", "skipped", "cancelled"},
     "running": {"pending", "waiting", "completed", "failed", "skipped", "cancelled"},
-    "waiting": {"running", "cancelled"},
+    "waiting": {"running", "pending", "completed", "failed", "cancelled"},
     "completed": {"pending"},
     "failed": {"pending"},
     "skipped": {"pending"},
@@ -66,12 +66,18 @@ def test_every_pair_of_step_states(before: StepStatus, after: StepStatus) -> Non
 TRANSITIONS: dict[str, tuple[Callable[[Task], Task], dict[Status, Status]]] = {
     "started": (lambda before: lifecycle.started(before, 110, "host:1"), {QUEUED: RUNNING}),
     "completed": (lambda before: lifecycle.finished(before, 110, 5, COMPLETED, "1", None), {RUNNING: COMPLETED}),
-    "suspended": (lambda before: lifecycle.suspended(before, 110, 5, 30, None), {RUNNING: WAITING}),
+    "suspended": (lambda before: lifecycle.suspended(before, 110, 5, None, False), {RUNNING: WAITING}),
+    "suspended in vain": (lambda before: lifecycle.suspended(before, 110, 5, 200, True), {RUNNING: QUEUED}),
+    "backed off": (lambda before: lifecycle.backed_off(before, 110, 5, 30, None), {RUNNING: WAITING}),
     "handed back": (lambda before: lifecycle.handed_back(before, 110, 5), {RUNNING: QUEUED}),
     "lost": (lambda before: lifecycle.lost(before, 110, 5), {RUNNING: QUEUED}),
     "discarded": (lambda before: replace(lifecycle.discarded(before, 110), updated_at=110), {FAILED: FAILED}),
     "woken": (lambda before: lifecycle.woken(before, 110), {PENDING: QUEUED, WAITING: QUEUED}),
     "retried": (lambda before: lifecycle.retried(before, 110), {COMPLETED: QUEUED, FAILED: QUEUED, CANCELLED: QUEUED}),
+    "retried, but held": (
+        lambda before: lifecycle.retried(before, 110, attempt=2, held=True),
+        {COMPLETED: PENDING, FAILED: PENDING, CANCELLED: PENDING},
+    ),
 }
 
 
@@ -104,6 +110,38 @@ def test_a_cancel_that_was_requested_waits_for_no_pause() -> None:
     before = task(RUNNING, crashes=1, cancel_requested=True)
     assert lifecycle.lost(before, 110, 5).status is QUEUED
     assert lifecycle.handed_back(before, 110, 5, pause=30).status is QUEUED
+
+
+@pytest.mark.parametrize(
+    ("due", "changes", "status", "wake_at"),
+    [
+        (None, {}, WAITING, None),
+        (110.5, {}, WAITING, 110.5),
+        (110.0, {}, QUEUED, None),
+        (500.0, {"cancel_requested": True}, QUEUED, None),
+    ],
+)
+def test_a_task_is_suspended_until_it_is_due(
+    due: float | None, changes: dict[str, Any], status: Status, wake_at: float | None
+) -> None:
+    before = task(RUNNING, worker="host:1", crashes=1, attempt=2, retry_count=1, **changes)
+    after = lifecycle.suspended(before, 110, 5, due, has_come=False)
+    assert (after.status, after.wake_at, after.worker, after.ran_for) == (status, wake_at, None, 5)
+    assert (after.crashes, after.attempt, after.retry_count) == (1, 2, 1)
+
+
+def test_what_undoes_waits_in_spite_of_a_cancel() -> None:
+    before = task(RUNNING, cancel_requested=True)
+    assert lifecycle.suspended(before, 110, 5, None, has_come=False, undoing=True).status is WAITING
+    assert lifecycle.suspended(before, 110, 5, None, has_come=True, undoing=True).status is QUEUED
+
+
+def test_a_task_that_backs_off_counts_it() -> None:
+    error = Error("x", "y")
+    after = lifecycle.backed_off(task(RUNNING, worker="host:1"), 110, 5, 30, error)
+    assert (after.wake_at, after.worker, after.attempt, after.retry_count, after.error) == (140, None, 2, 1, error)
+    after = lifecycle.backed_off(task(RUNNING, cancel_requested=True), 110, 5, 30, None)
+    assert (after.status, after.wake_at) == (WAITING, 110)
 
 
 @pytest.mark.parametrize(("pause", "status", "wake_at"), [(0, QUEUED, None), (-1, QUEUED, None), (30, WAITING, 140)])
@@ -215,6 +253,7 @@ def test_ancestors(path: str, around: list[str]) -> None:
     [
         ("running", "step.started"), ("completed", "step.completed"), ("failed", "step.failed"),
         ("skipped", "step.skipped"), ("cancelled", "step.cancelled"), ("pending", "step.retrying"),
+        ("waiting", "step.waiting"),
     ],
 )  # fmt: skip
 def test_what_a_record_tells(status: str, kind: str) -> None:
@@ -224,9 +263,8 @@ def test_what_a_record_tells(status: str, kind: str) -> None:
     assert event.data == {"attempt": 1, "code": "x", "message": "y" * 1000}
 
 
-def test_a_step_that_has_not_begun_or_waits_tells_nothing() -> None:
+def test_a_step_that_has_not_begun_tells_nothing() -> None:
     assert lifecycle.step_event(replace(step("a", "pending"), attempts=0)) is None
-    assert lifecycle.step_event(step("a", "waiting")) is None
 
 
 def test_what_moves_of_a_task_tell() -> None:
@@ -238,6 +276,7 @@ def test_what_moves_of_a_task_tell() -> None:
     assert told(task(QUEUED), task(RUNNING)) == ["task.started"]
     assert told(task(RUNNING), task(WAITING)) == ["task.waiting"]
     assert told(task(FAILED), task(QUEUED)) == ["task.retried", "task.queued"]
+    assert told(task(FAILED), task(PENDING)) == ["task.retried"]
     assert told(task(WAITING), task(QUEUED, cancel_requested=True)) == ["task.cancel_requested", "task.queued"]
     assert told(task(RUNNING), task(RUNNING, cancel_requested=True)) == ["task.cancel_requested"]
     assert told(task(RUNNING), task(RUNNING)) == []

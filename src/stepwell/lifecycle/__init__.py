@@ -9,7 +9,7 @@ from stepwell.lifecycle.crews import begins_again, crew_mail, has_place, joined,
 from stepwell.lifecycle.events import step_event, task_events
 from stepwell.lifecycle.mail import MAX_MAIL, answered, full
 from stepwell.lifecycle.pauses import TASK_RETRY_BACKOFF, TASK_RETRY_DELAY, TASK_RETRY_MAX_DELAY, pause_before
-from stepwell.lifecycle.steps import allowed, ancestors, reset, to_reset
+from stepwell.lifecycle.steps import allowed, ancestors, compensated, reset, to_reset
 from stepwell.lifecycle.tables import STEP_MOVES, TASK_MOVES, move, move_step
 from stepwell.lifecycle.tasks import (
     CRASH_DELAY,
@@ -48,6 +48,7 @@ __all__ = [
     "begins_again",
     "cancelled",
     "committed",
+    "compensated",
     "count_changes",
     "created",
     "crew_mail",

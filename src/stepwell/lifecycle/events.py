@@ -35,7 +35,7 @@ def task_events(before: Task | None, after: Task) -> list[NewEvent]:
         kinds.append("task.retried")
     elif after.cancel_requested and not before.cancel_requested:
         kinds.append("task.cancel_requested")
-    if (before is None and after.status is Status.QUEUED) or (before is not None and before.status != after.status):
+    if after.status is not Status.PENDING and (before is None or before.status != after.status):
         kinds.append("task.started" if after.status is Status.RUNNING else f"task.{after.status}")
     told = after.error if after.ended or after.status is Status.WAITING else None
     data = {"attempt": after.attempt, **_error_data(told)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from stepwell.task import StepRecord, StepStatus
@@ -13,6 +13,8 @@ _BEGUN = frozenset({StepStatus.RUNNING, StepStatus.WAITING})
 _DONE = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED})
 _UNDONE = frozenset({StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.RUNNING, StepStatus.WAITING})
 _INSIDE = re.compile(r"[/\[]")
+_FINAL_BLOCK = re.compile(r"/(?:workflow\.)?(?:on_failure|on_cancel|finally)(?=/)")
+_COMPENSATE = re.compile(r"/compensate(?=/)")
 
 
 def allowed(records: Sequence[StepRecord], cancelled: bool, undoing: bool) -> Sequence[StepRecord]:
@@ -29,18 +31,28 @@ def allowed(records: Sequence[StepRecord], cancelled: bool, undoing: bool) -> Se
 def to_reset(records: Sequence[StepRecord], paths: Iterable[str] | None = None) -> list[str]:
     """The paths of the records that a retry begins afresh.
 
-    These are the steps that failed for good, were cancelled or were left running, the failure blocks inside
-    them, and the task's own final blocks; nothing inside what completed, was skipped or was tolerated. `paths`
-    names further steps: they, all inside them, and all around them are reset whatever became of them.
+    These are the steps that failed for good, were cancelled or were left running, the final blocks inside them, and
+    the task's own; nothing inside what completed, was skipped or was tolerated. Steps that were compensated, and
+    further ones named by `paths`, are reset whatever became of them: they, all inside them, and all around them.
     """
-    chosen = set(paths or ())
-    around = {ancestor for path in chosen for ancestor in ancestors(path)}
     by_path = {record.path: record for record in records}
+    chosen = {*(paths or ()), *compensated(records)}
+    around = {ancestor for path in chosen for ancestor in ancestors(path)}
     return [
         record.path
         for record in records
-        if record.path in around or _is_within(record.path, chosen) or _is_undone(record, by_path)
+        if record.path in around or _is_within(record.path, chosen) or _is_undone(record, by_path, around)
     ]
+
+
+def compensated(records: Iterable[StepRecord]) -> set[str]:
+    """The paths of the steps whose `compensate` was begun."""
+    by_path = {record.path: record for record in records}
+    return {
+        owner
+        for path, record in by_path.items()
+        if (record.started_at is not None or record.ended) and (owner := _owner(path, _COMPENSATE, by_path))
+    }
 
 
 def reset(record: StepRecord) -> StepRecord:
@@ -55,6 +67,7 @@ def reset(record: StepRecord) -> StepRecord:
         output=None,
         error=None,
         tolerated=False,
+        stopped=None,
         failures=(),
         files={},
         wait=None,
@@ -68,17 +81,23 @@ def ancestors(path: str) -> Iterator[str]:
     return (path[: found.start()] for found in _INSIDE.finditer(path))
 
 
+def _owner(path: str, block: re.Pattern[str], by_path: Mapping[str, StepRecord]) -> str | None:
+    """The step whose block a path lies in, if it does; a step that is itself called like a block has a record."""
+    starts = ((found.start(), found.end()) for found in block.finditer(path))
+    return next((path[:start] for start, end in starts if path[:start] in by_path and path[:end] not in by_path), None)
+
+
 def _is_within(path: str, chosen: set[str]) -> bool:
     return path in chosen or not chosen.isdisjoint(ancestors(path))
 
 
-def _is_undone(record: StepRecord, by_path: Mapping[str, StepRecord]) -> bool:
+def _is_undone(record: StepRecord, by_path: Mapping[str, StepRecord], again: Collection[str]) -> bool:
+    """Whether it is to be done still; what is inside of steps that are begun `again` anyway is no longer settled."""
     if record.path.startswith(_TASK_BLOCKS):
         return True
-    owner, block, _ = record.path.partition("/on_failure/")
-    if block:
-        return owner in by_path and _is_undone(by_path[owner], by_path)
-    around = [by_path[path] for path in ancestors(record.path) if path in by_path]
+    if (owner := _owner(record.path, _FINAL_BLOCK, by_path)) is not None:
+        return _is_undone(by_path[owner], by_path, again)
+    around = [by_path[path] for path in ancestors(record.path) if path in by_path and path not in again]
     if any(outer.status in _DONE or outer.tolerated for outer in around):
         return False
     return record.status in _UNDONE and not record.tolerated

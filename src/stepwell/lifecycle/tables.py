@@ -13,8 +13,8 @@ TASK_MOVES: Mapping[Status, frozenset[Status]] = {
     Status.RUNNING: frozenset({Status.QUEUED, Status.WAITING, *ENDED}),
     Status.WAITING: frozenset({Status.QUEUED, Status.CANCELLED}),
     Status.COMPLETED: frozenset({Status.QUEUED}),
-    Status.FAILED: frozenset({Status.QUEUED}),
-    Status.CANCELLED: frozenset({Status.QUEUED}),
+    Status.FAILED: frozenset({Status.PENDING, Status.QUEUED}),
+    Status.CANCELLED: frozenset({Status.PENDING, Status.QUEUED}),
 }
 
 STEP_MOVES: Mapping[StepStatus, frozenset[StepStatus]] = {

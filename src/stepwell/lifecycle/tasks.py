@@ -17,14 +17,15 @@ CRASH_DELAY = 2.0
 """Seconds before a task goes on after its second lost worker without a newly committed step; doubled each time."""
 
 
-def created(new: NewTask, now: float) -> Task:
-    """The task that a caller asked for: `pending` if it is due later than now, else `queued`."""
+def created(new: NewTask, now: float, held: bool = False) -> Task:
+    """The task that a caller asked for: `pending` if it is due later than now, or a child that is `held` until another
+    one has ended, else `queued`."""
     due = max(now + new.delay, new.run_at or 0.0)
     return Task(
         task_id=new.task_id,
         workflow_id=new.workflow_id,
         definition=new.definition,
-        status=Status.PENDING if due > now else Status.QUEUED,
+        status=Status.PENDING if held or due > now else Status.QUEUED,
         queue=new.queue,
         priority=new.priority,
         variables=new.variables,
@@ -92,11 +93,13 @@ def finished(task: Task, now: float, ran: float, status: Status, outputs: Stored
     )
 
 
-def suspended(task: Task, now: float, ran: float, due: float | None, has_come: bool) -> Task:
-    """It waits until `due`, or for what wakes it; `queued` at once if that `has_come` already, or to be cancelled."""
+def suspended(task: Task, now: float, ran: float, due: float | None, has_come: bool, undoing: bool = False) -> Task:
+    """It waits until `due`, or for what wakes it; `queued` at once if that `has_come` already, or to be cancelled, unless
+    it is `undoing`: then that is what it waits in."""
     move(task.status, Status.WAITING)
     after = _unclaimed(task, now, ran)
-    if has_come or task.cancel_requested or (due is not None and due <= now):
+    is_to_end = task.cancel_requested and not undoing
+    if has_come or is_to_end or (due is not None and due <= now):
         return replace(after, status=Status.QUEUED)
     return replace(after, status=Status.WAITING, wake_at=due)
 
@@ -173,13 +176,13 @@ def disowned(task: Task, ancestors: Iterable[Task]) -> Task:
     return replace(task, cancel_requested=True) if over and not task.ended else task
 
 
-def retried(task: Task, now: float, attempt: int | None = None) -> Task:
-    """Queue an ended task again, by hand, or as a child in a new round: its retries, crashes and running time count
-    afresh. It is `attempt` then, or one more."""
+def retried(task: Task, now: float, attempt: int | None = None, held: bool = False) -> Task:
+    """Queue an ended task again, by hand, or as a child in a new round (`pending` while it is `held`): its retries,
+    crashes and running time count afresh. It is `attempt` then, or one more."""
     _only(task, *ENDED)
     return replace(
         task,
-        status=Status.QUEUED,
+        status=Status.PENDING if held else Status.QUEUED,
         attempt=attempt or task.attempt + 1,
         retry_count=0,
         crashes=0,

@@ -12,11 +12,26 @@ from typing import Any
 import pydantic_core
 
 from stepwell.errors import Conflict, FieldProblem, InvalidInput
-from stepwell.task import Apart, Attempt, AuditEntry, Error, NewEvent, NewTask, StepRecord, StepStatus, Stored, Task
+from stepwell.task import (
+    Apart,
+    Attempt,
+    AuditEntry,
+    Error,
+    NewEvent,
+    NewMail,
+    NewTask,
+    StepRecord,
+    StepStatus,
+    Stored,
+    Task,
+)
 from stepwell.values import APART_SIZE
 
 AUDIT_KEPT = 100_000
 """How many entries of the audit log are kept."""
+
+REDELIVERY = 30.0
+"""Seconds after which a publication that nobody said was delivered goes to the next consumer who asks."""
 
 
 def to_json(value: object) -> str:
@@ -86,8 +101,12 @@ def step_to_json(record: StepRecord) -> str:
         "failures": record.failures,
         "files": record.files,
         "history": [_attempt_form(attempt) for attempt in record.history],
+        "wait": record.wait,
+        "winner": record.winner,
     }
     form.update((key, value) for key, value in optional.items() if value)
+    if record.ran_before is not None:
+        form["ran_before"] = record.ran_before
     return to_json(form)
 
 
@@ -115,7 +134,9 @@ def audit_from_json(text: str) -> AuditEntry:
 
 
 def same_attempt(task: Task, attempt: int) -> None:
-    """Raise `Conflict` unless a task is at this attempt still: of two who retry it the first one does."""
+    """Raise `Conflict` for a child, and unless a task is at this attempt still: of two who retry it, the first does."""
+    if task.ancestors:
+        raise Conflict(f"the task is a child: retry its root task, {task.ancestors[0]}", status=task.status)
     if task.attempt != attempt:
         raise Conflict(
             f"the task is at attempt {task.attempt} by now, not {attempt}: it was retried already", status=task.status
@@ -142,9 +163,24 @@ def decode_cursor(cursor: str, count: int) -> list[str]:
 def decode_number(cursor: str) -> int:
     """The number in a cursor; raises `InvalidInput` as `decode_cursor` does."""
     [text] = decode_cursor(cursor, 1)
-    if not (text.isascii() and text.isdecimal() and len(text) < 19):
-        raise _no_cursor(cursor)
-    return int(text)
+    return _number(cursor, text)
+
+
+def place_of(child: Task) -> tuple[str, int, str]:
+    """By what the children of one task are sorted."""
+    return child.place or "", child.index or 0, child.task_id
+
+
+def encode_place(child: Task) -> str:
+    """The cursor for the children after this one."""
+    place, index, task_id = place_of(child)
+    return encode_cursor(place, str(index), task_id)
+
+
+def decode_place(cursor: str) -> tuple[str, int, str]:
+    """What `place_of` said of the child that a cursor stands for; raises `InvalidInput` as `decode_cursor` does."""
+    place, index, task_id = decode_cursor(cursor, 3)
+    return place, _number(cursor, index), task_id
 
 
 def own(new: NewTask) -> NewTask:
@@ -169,9 +205,20 @@ def check_text(fields: Iterable[tuple[str, str | None]]) -> None:
         raise InvalidInput(problems)
 
 
+def check_mail(mail: NewMail) -> None:
+    """Raise `InvalidInput` for a message that no database can hold."""
+    check_text([("name", mail.name), ("payload", mail.payload), ("key", mail.key), ("sender", mail.sender)])
+
+
 def plain_event(event: NewEvent) -> NewEvent:
     """The event with data of its own."""
     return NewEvent(event.kind, event.path, copied(event.data))
+
+
+def _number(cursor: str, text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise _no_cursor(cursor)
+    return int(text)
 
 
 def _no_cursor(cursor: str) -> InvalidInput:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from stepwell import lifecycle
 from stepwell.errors import QueueFull
+from stepwell.ports import Revision
 from stepwell.stores import records
 from stepwell.task import NewTask, Task
 
@@ -24,7 +25,7 @@ def answers(new: Sequence[NewTask], by_id: Mapping[str, Task], by_key: Mapping[s
     answered = []
     for one in new:
         first = _first(one, ids, keys)
-        task = _task(one, now) if first is None else first
+        task = made(one, now) if first is None else first
         ids[one.task_id] = task
         if one.idempotency_key is not None:
             keys.setdefault(one.idempotency_key, task)
@@ -44,6 +45,24 @@ def check_room(asked: Mapping[str, int], waiting: Mapping[str, int], max_queued:
             raise QueueFull(f"queue {queue!r} has room for {max_queued} tasks, and is full: try again later")
 
 
+def made(new: NewTask, now: float, held: bool = False) -> Task:
+    """The task that a caller asked for, with large variables set apart."""
+    kept = records.set_apart(new.variables)
+    task = lifecycle.created(new, now, held)
+    return task if kept is None else replace(task, variables=kept)
+
+
+def revised(task: Task, revision: Revision) -> Task:
+    """The task as a retry by hand changes it, with large variables set apart."""
+    kept = records.set_apart(revision.variables)
+    return replace(
+        task,
+        variables=task.variables if kept is None else kept,
+        definition=revision.definition or task.definition,
+        undo=task.undo if revision.undo is None else revision.undo,
+    )
+
+
 def _first(new: NewTask, by_id: Mapping[str, Task], by_key: Mapping[str, Task]) -> Task | None:
     first = by_id.get(new.task_id)
     if first is None and new.idempotency_key is not None:
@@ -51,9 +70,3 @@ def _first(new: NewTask, by_id: Mapping[str, Task], by_key: Mapping[str, Task]) 
         if first is not None:
             lifecycle.same_request(first, new)
     return first
-
-
-def _task(new: NewTask, now: float) -> Task:
-    kept = records.set_apart(new.variables)
-    task = lifecycle.created(new, now)
-    return task if kept is None else replace(task, variables=kept)

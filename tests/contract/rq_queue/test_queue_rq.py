@@ -116,7 +116,7 @@ def test_an_ended_task_is_in_the_registry_of_rq(parts: Parts, redis: Redis, stat
 def test_a_task_that_waits_for_its_next_attempt_is_deferred_and_then_taken_again(parts: Parts, redis: Redis) -> None:
     parts.submit("a")
     claim = parts.take()
-    parts.feed().ended(parts.store.suspend("a", claim.token, NOTHING, 0.01, ERROR), claim.token)
+    parts.feed().ended(parts.store.back_off("a", claim.token, NOTHING, 0.01, ERROR), claim.token)
     assert Job.fetch("a", redis, serializer="json").get_status() is JobStatus.DEFERRED
     assert parts.taken() == []
 

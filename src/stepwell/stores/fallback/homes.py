@@ -6,18 +6,24 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from stepwell.errors import NotFound, Unavailable
-from stepwell.ports import Claim, Commit, Receipt, TaskStore
+from stepwell.ports import Claim, Commit, Receipt, Revision, Suspension, TaskStore
 from stepwell.recent import Recent
-from stepwell.task import Error, Event, Page, Status, StepRecord, Task
+from stepwell.stores.fallback.alone import SharedAlone
+from stepwell.task import Crew, Error, Event, Mail, NewMail, NewTask, Page, Status, StepRecord, Task
 
 T = TypeVar("T")
 
 
-class Homes:
+LOOK = 5.0
+"""Seconds after which a task of this host that waits for an event looks for it, as nobody else wakes it."""
+
+
+class Homes(SharedAlone):
     """The part of a `TaskStore` that concerns one task."""
 
     def __init__(self, shared: TaskStore, local: TaskStore) -> None:
-        self._shared, self._local = shared, local
+        super().__init__(shared)
+        self._local = local
         self._homes: Recent[TaskStore] = Recent()
 
     def is_local(self, task_id: str) -> bool:
@@ -47,9 +53,38 @@ class Homes:
         """See `TaskStore.finish`."""
         return self._at_home(task_id, lambda home: home.finish(task_id, token, commit, status, outputs, error))
 
-    def suspend(self, task_id: str, token: str, commit: Commit, pause: float, error: Error | None) -> Task:
-        """See `TaskStore.suspend`."""
-        return self._at_home(task_id, lambda home: home.suspend(task_id, token, commit, pause, error))
+    def back_off(self, task_id: str, token: str, commit: Commit, pause: float, error: Error | None) -> Task:
+        """See `TaskStore.back_off`."""
+        return self._at_home(task_id, lambda home: home.back_off(task_id, token, commit, pause, error))
+
+    def suspend(self, task_id: str, token: str, commit: Commit, suspension: Suspension) -> Task:
+        """See `TaskStore.suspend`; a task of this host that listens for events looks for them from time to time."""
+
+        def wait(home: TaskStore) -> Task:
+            looking = home is self._local and suspension.topics
+            return home.suspend(task_id, token, commit, self._looking(suspension) if looking else suspension)
+
+        return self._at_home(task_id, wait)
+
+    def send(self, task_id: str, mail: NewMail) -> tuple[Mail, bool]:
+        """See `TaskStore.send`."""
+        return self._at_home(task_id, lambda home: home.send(task_id, mail))
+
+    def mailbox(self, task_id: str, after: int = 0) -> Sequence[Mail]:
+        """See `TaskStore.mailbox`."""
+        return self._at_home(task_id, lambda home: home.mailbox(task_id, after))
+
+    def spawn(self, task_id: str, token: str, path: str, crew: Crew, children: Sequence[NewTask]) -> Crew:
+        """See `TaskStore.spawn`; children live where their parent does."""
+        return self._at_home(task_id, lambda home: home.spawn(task_id, token, path, crew, children))
+
+    def crew(self, task_id: str, path: str) -> Crew:
+        """See `TaskStore.crew`."""
+        return self._at_home(task_id, lambda home: home.crew(task_id, path))
+
+    def cancel_children(self, task_id: str, path: str | None = None) -> Sequence[Task]:
+        """See `TaskStore.cancel_children`."""
+        return self._at_home(task_id, lambda home: home.cancel_children(task_id, path))
 
     def release(self, task_id: str, token: str, commit: Commit, pause: float = 0.0) -> Task:
         """See `TaskStore.release`."""
@@ -59,10 +94,10 @@ class Homes:
         """See `TaskStore.cancel`."""
         return self._at_home(task_id, lambda home: home.cancel(task_id, force))
 
-    def retry(self, task_id: str, reset: Iterable[str], attempt: int) -> Task:
+    def retry(self, task_id: str, reset: Iterable[str], attempt: int, revision: Revision | None = None) -> Task:
         """See `TaskStore.retry`."""
         paths = list(reset)
-        return self._at_home(task_id, lambda home: home.retry(task_id, paths, attempt))
+        return self._at_home(task_id, lambda home: home.retry(task_id, paths, attempt, revision))
 
     def discard(self, task_id: str) -> Task:
         """See `TaskStore.discard`."""
@@ -71,6 +106,10 @@ class Homes:
     def get(self, task_id: str) -> Task:
         """See `TaskStore.get`."""
         return self._at_home(task_id, lambda home: home.get(task_id))
+
+    def step(self, task_id: str, path: str) -> StepRecord:
+        """See `TaskStore.step`."""
+        return self._at_home(task_id, lambda home: home.step(task_id, path))
 
     def steps(self, task_id: str, limit: int | None = None, cursor: str | None = None) -> Page[StepRecord]:
         """See `TaskStore.steps`."""
@@ -93,6 +132,11 @@ class Homes:
                 return self._local.definition(definition)
             except NotFound:
                 raise error from None
+
+    def _looking(self, suspension: Suspension) -> Suspension:
+        look = self._local.now() + LOOK
+        due = look if suspension.due is None else min(look, suspension.due)
+        return Suspension(due=due, mail=suspension.mail)
 
     def _at_home(self, task_id: str, ask: Callable[[TaskStore], T]) -> T:
         home = self._homes.get(task_id)

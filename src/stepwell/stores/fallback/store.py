@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from stepwell.errors import NotDelivered, QueueFull, Unavailable
@@ -16,7 +16,7 @@ from stepwell.ports import Lease, Purged, TaskFilter, TaskStore
 from stepwell.recent import Recent
 from stepwell.stores.fallback.homes import Homes
 from stepwell.stores.records import decode_cursor, encode_cursor
-from stepwell.task import AuditEntry, NewTask, Page, Task
+from stepwell.task import NewTask, Page, Task
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,8 @@ class FallbackStore(Homes):
     """A `TaskStore` over a `shared` one and this host's `local` one; both list tasks by id, as `encode_cursor(id)`.
 
     While the shared store is away, tasks of this host are created, run and read as ever. Lists, counts and all else
-    that would be incomplete without the shared store raise `Unavailable` instead of pretending. Pauses, the audit
-    log and what is `spent` are the shared store's alone.
+    that would be incomplete without the shared store raise `Unavailable` instead of pretending. Publications, pauses,
+    the audit log and what is `spent` are the shared store's alone.
     """
 
     def __init__(
@@ -165,7 +165,10 @@ class FallbackStore(Homes):
     # -- all tasks ---------------------------------------------------------------------------------------------------
 
     def list(self, only: TaskFilter, limit: int = 50, cursor: str | None = None) -> Page[Task]:
-        """A page of the tasks of both, newest first. Raises `Unavailable` while the shared store is away."""
+        """A page of the tasks of both, newest first. Raises `Unavailable` while the shared store is away. Children are
+        where their parent is."""
+        if only.parent is not None:
+            return (self._local if self.is_local(only.parent) else self._shared).list(only, limit, cursor)
         pages = [store.list(only, limit, cursor) for store in (self._shared, self._local)]
         self._homes.put([task.task_id for task in pages[1].items], self._local)
         # A page says nothing about tasks older than what its cursor stands for: those come with the next page.
@@ -194,32 +197,6 @@ class FallbackStore(Homes):
         unused = self._local.unused(sha256s)
         return self._shared.unused(unused) if unused else unused
 
-    # -- the shared store's alone --------------------------------------------------------------------------------------
-
-    def pause(self, queue: str) -> None:
-        """See `TaskStore.pause`."""
-        self._shared.pause(queue)
-
-    def resume(self, queue: str) -> None:
-        """See `TaskStore.resume`."""
-        self._shared.resume(queue)
-
-    def paused(self) -> Set[str]:
-        """See `TaskStore.paused`."""
-        return self._shared.paused()
-
-    def spend(self, account: str, amount: int, limit: int, period: float) -> float:
-        """See `TaskStore.spend`."""
-        return self._shared.spend(account, amount, limit, period)
-
-    def note(self, entry: AuditEntry) -> None:
-        """See `TaskStore.note`."""
-        self._shared.note(entry)
-
-    def audit(self, limit: int = 50, cursor: str | None = None) -> Page[AuditEntry]:
-        """See `TaskStore.audit`."""
-        return self._shared.audit(limit, cursor)
-
     # -- the stores themselves ---------------------------------------------------------------------------------------
 
     def now(self) -> float:
@@ -228,6 +205,11 @@ class FallbackStore(Homes):
             return self._shared.now()
         except Unavailable:
             return self._local.now()
+
+    def rings_with(self, ring: Callable[[Task], None]) -> None:
+        """See `TaskStore.rings_with`."""
+        for store in (self._shared, self._local):
+            store.rings_with(ring)
 
     def ping(self) -> None:
         """Raise `Unavailable` if not even the local store answers: as long as it does, tasks can be taken and run."""

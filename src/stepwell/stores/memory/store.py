@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from stepwell import lifecycle
-from stepwell.errors import ClaimLost, NotFound
-from stepwell.ports import Claim, Commit, Lease, Purged, Receipt, TaskFilter
+from stepwell.errors import NotFound
+from stepwell.ports import Claim, Commit, Lease, Receipt, Revision, TaskFilter
 from stepwell.stores import records, submission
+from stepwell.stores.memory.crews import MemoryCrews
 from stepwell.stores.memory.entry import Entry
-from stepwell.stores.memory.ledger import MemoryLedger
+from stepwell.stores.memory.mail import MemoryMail
+from stepwell.stores.memory.sweeping import MemorySweeping
 from stepwell.task import FORMAT, Error, Event, NewTask, Page, Status, StepRecord, Task
 
-BATCH = 1000
-"""How many tasks one call of `reap`, `wake` or `queued` answers at most."""
 
-
-class MemoryStore(MemoryLedger):
+class MemoryStore(MemoryCrews, MemoryMail, MemorySweeping):
     """`TaskStore` in this process's memory. `now` gives its time; a lease lasts `lease_seconds`."""
 
     def __init__(self, now: Callable[[], float] = time.time, lease_seconds: float = 10.0) -> None:
-        super().__init__(now)
-        self._lease_seconds = lease_seconds
-        self._entries: dict[str, Entry] = {}
-        self._keys: dict[str, str] = {}
-        self._definitions: dict[str, str] = {}
-        self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        super().__init__(now, lease_seconds)
 
     def create(self, new: NewTask, max_queued: int | None = None) -> tuple[Task, bool]:
         """See `TaskStore.create`."""
@@ -57,11 +50,11 @@ class MemoryStore(MemoryLedger):
             if self._is_claimable(entry, token):
                 now = self.now()
                 entry.token, entry.claimed_at = token, now
-                self._save(entry, lifecycle.started(entry.task, now, worker))
+                self._save(entry, lifecycle.started(self._disowned(entry.task), now, worker))
             if entry.token != token:
                 return None
             text = self._definitions[entry.task.definition]
-            return Claim(entry.task, token, text, entry.in_order(), entry.claimed_at)
+            return Claim(entry.task, token, text, entry.in_order(), entry.claimed_at, list(entry.mail))
 
     def commit(self, task_id: str, token: str, commit: Commit) -> Receipt:
         """See `TaskStore.commit`."""
@@ -77,21 +70,21 @@ class MemoryStore(MemoryLedger):
         def end(task: Task, now: float, ran: float) -> Task:
             return lifecycle.finished(task, now, ran, status, kept, error)
 
-        with self._lock:
+        with self._ringing():
             task = self._release("finish", task_id, token, commit, end)
             if outputs is not None and kept is not outputs:
                 self._entry(task_id).values["outputs"] = outputs
             return task
 
-    def suspend(self, task_id: str, token: str, commit: Commit, pause: float, error: Error | None) -> Task:
-        """See `TaskStore.suspend`."""
+    def back_off(self, task_id: str, token: str, commit: Commit, pause: float, error: Error | None) -> Task:
+        """See `TaskStore.back_off`."""
         with self._lock:
             return self._release(
-                "suspend",
+                "back_off",
                 task_id,
                 token,
                 commit,
-                lambda task, now, ran: lifecycle.suspended(task, now, ran, pause, error),
+                lambda task, now, ran: lifecycle.backed_off(task, now, ran, pause, error),
             )
 
     def release(self, task_id: str, token: str, commit: Commit, pause: float = 0.0) -> Task:
@@ -106,68 +99,25 @@ class MemoryStore(MemoryLedger):
         with self._lock:
             return {task_id: self._renew(task_id, token) for task_id, token in claims.items()}
 
-    def reap(self, grace: bool = False) -> list[Task]:
-        """See `TaskStore.reap`."""
-        with self._lock:
-            self._forget_periods()
-            now = self.now()
-            longest = now + self._lease_seconds
-            running = self._in_status(Status.RUNNING)
-            for entry in running:
-                entry.due = min(entry.due or now, longest)
-            dead = [entry for entry in running if (entry.due or now) <= now][:BATCH]
-            if not grace:
-                return [self._lose(entry, now, lifecycle.lost) for entry in dead]
-            for entry in dead:
-                entry.due = longest
-            return []
-
-    def lose(self, worker: str, crashed: bool = True) -> list[Task]:
-        """See `TaskStore.lose`."""
-        become = lifecycle.lost if crashed else lifecycle.handed_back
-        with self._lock:
-            now = self.now()
-            theirs = [entry for _, entry in sorted(self._entries.items()) if entry.task.worker == worker]
-            return [self._lose(entry, now, become) for entry in theirs]
-
-    def wake(self) -> list[Task]:
-        """See `TaskStore.wake`."""
-        with self._lock:
-            now = self.now()
-            due = [entry for entry in self._in_status(Status.PENDING, Status.WAITING) if (entry.due or now) <= now]
-            return [self._save(entry, lifecycle.woken(entry.task, now)) for entry in due[:BATCH]]
-
-    def due_in(self) -> float | None:
-        """See `TaskStore.due_in`."""
-        with self._lock:
-            asleep = self._in_status(Status.PENDING, Status.WAITING)
-            return max(0.0, (asleep[0].due or 0.0) - self.now()) if asleep else None
-
-    def queued(self, older_than: float, line: tuple[str, int] | None = None) -> list[Task]:
-        """See `TaskStore.queued`."""
-        with self._lock:
-            latest = self.now() - older_than
-            old = [entry.task for entry in self._in_status(Status.QUEUED) if (entry.due or 0.0) <= latest]
-            return [task for task in old if line in (None, (task.queue, task.priority))][:BATCH]
-
     def cancel(self, task_id: str, force: bool = False) -> Task:
         """See `TaskStore.cancel`."""
-        with self._lock:
+        with self._ringing():
             entry = self._entry(task_id)
             return self._save(entry, lifecycle.cancelled(entry.task, self.now(), force))
 
-    def retry(self, task_id: str, reset: Iterable[str], attempt: int) -> Task:
+    def retry(self, task_id: str, reset: Iterable[str], attempt: int, revision: Revision | None = None) -> Task:
         """See `TaskStore.retry`."""
         with self._lock:
-            entry = self._entry(task_id)
+            entry, paths = self._entry(task_id), list(reset)
             records.same_attempt(entry.task, attempt)
             after = lifecycle.retried(entry.task, self.now())
-            for path in reset:
+            for path in paths:
                 if path in entry.steps:
                     entry.steps[path] = lifecycle.reset(entry.steps[path])
                     entry.values.pop(records.output_key(path), None)
             entry.values.pop("outputs", None)
-            return self._save(entry, after)
+            entry.forget_mail(paths)
+            return self._save(entry, after if revision is None else self._revise(entry, after, revision))
 
     def discard(self, task_id: str) -> Task:
         """See `TaskStore.discard`."""
@@ -182,12 +132,22 @@ class MemoryStore(MemoryLedger):
 
     def list(self, only: TaskFilter, limit: int = 50, cursor: str | None = None) -> Page[Task]:
         """See `TaskStore.list`."""
+        if only.parent is not None:
+            return self._children(only, limit, cursor)
         before = None if cursor is None else records.decode_cursor(cursor, 1)[0]
         with self._lock:
             ids = sorted((id_ for id_ in self._entries if before is None or id_ < before), reverse=True)
             found = [self._entries[id_].task for id_ in ids if self._entries[id_].matches(only)]
         more = len(found) > limit
         return Page(found[:limit], records.encode_cursor(found[limit - 1].task_id) if more else None)
+
+    def step(self, task_id: str, path: str) -> StepRecord:
+        """See `TaskStore.step`."""
+        with self._lock:
+            steps = self._entry(task_id).steps
+            if path not in steps:
+                raise NotFound("step", path, steps)
+            return steps[path]
 
     def steps(self, task_id: str, limit: int | None = None, cursor: str | None = None) -> Page[StepRecord]:
         """See `TaskStore.steps`."""
@@ -234,120 +194,43 @@ class MemoryStore(MemoryLedger):
             youngest_first = reversed(self._in_status(Status.QUEUED))
             return {entry.task.queue: max(0.0, now - (entry.due or now)) for entry in youngest_first}
 
-    def purge(self, older_than: float, limit: int = 1000) -> Purged:
-        """See `TaskStore.purge`."""
-        with self._lock:
-            latest = self.now() - older_than
-            ended = [entry for entry in self._entries.values() if (entry.task.completed_at or latest) < latest]
-            ended.sort(key=lambda entry: (entry.task.completed_at, entry.task.task_id))
-            for entry in ended[:limit]:
-                self._forget(entry.task)
-            used = {entry.task.definition for entry in self._entries.values()}
-            self._definitions = {hash_: text for hash_, text in self._definitions.items() if hash_ in used}
-            files = {sha256 for entry in ended[:limit] for sha256 in entry.files}
-            return Purged(len(ended[:limit]), self.unused(sorted(files)))
-
-    def unused(self, sha256s: Iterable[str]) -> Sequence[str]:
-        """See `TaskStore.unused`."""
-        with self._lock:
-            used = {sha256 for entry in self._entries.values() for sha256 in entry.files}
-            return [sha256 for sha256 in sha256s if sha256 not in used]
-
     def ping(self) -> None:
         """See `TaskStore.ping`."""
 
     def close(self) -> None:
         """See `TaskStore.close`."""
 
-    def _entry(self, task_id: str) -> Entry:
-        entry = self._entries.get(task_id)
-        if entry is None:
-            raise NotFound("task", task_id)
-        return entry
-
-    def _held(self, task_id: str, token: str) -> Entry:
-        entry = self._entry(task_id)
-        if entry.token != token:
-            raise ClaimLost(f"another worker holds task {task_id} now, or none")
-        return entry
-
-    def _in_status(self, *statuses: Status) -> Sequence[Entry]:
-        found = (entry for entry in self._entries.values() if entry.task.status in statuses)
-        return sorted(found, key=lambda entry: (entry.due or 0.0, entry.task.task_id))
-
-    def _add(self, new: NewTask, task: Task) -> None:
-        entry = Entry(task, files=set(new.files))
-        if task.variables is not new.variables:
-            entry.values["variables"] = new.variables
-        self._entries[task.task_id] = entry
-        self._definitions.setdefault(new.definition, new.definition_text)
-        if new.idempotency_key is not None:
-            self._keys[new.idempotency_key] = task.task_id
-        self._tell(entry, None, task)
-
     def _is_claimable(self, entry: Entry, token: str) -> bool:
         task = entry.task
         return task.status is Status.QUEUED and task.queue not in self._paused and not entry.was_released_by(token)
-
-    def _write(self, entry: Entry, commit: Commit) -> Receipt:
-        now, task = self.now(), entry.task
-        steps = lifecycle.allowed(commit.steps, task.cancel_requested, commit.undoing)
-        progress = None if commit.progress is None else records.copied(commit.progress)
-        entry.task = lifecycle.committed(task, now, steps, progress)
-        changed = [record for record in steps if entry.put(record)]
-        entry.files |= records.files_of(steps)
-        events = [event for record in changed if (event := lifecycle.step_event(record)) is not None]
-        if changed or not commit.steps:
-            events.extend(map(records.plain_event, commit.events))
-        entry.tell(now, events)
-        return Receipt(now, task.cancel_requested)
-
-    def _release(
-        self, call: str, task_id: str, token: str, commit: Commit, after: Callable[[Task, float, float], Task]
-    ) -> Task:
-        entry = self._entry(task_id)
-        ended_by = f"{call}:{token}"
-        if entry.released == ended_by and entry.token != token:
-            return entry.task
-        self._held(task_id, token)
-        now = self.now()
-        task = after(entry.task, now, now - entry.claimed_at)
-        self._write(entry, commit)
-        task = after(entry.task, now, now - entry.claimed_at)
-        entry.token, entry.released = None, ended_by
-        return self._save(entry, task)
-
-    def _save(self, entry: Entry, after: Task) -> Task:
-        before, entry.task = entry.task, after
-        self._tell(entry, before, after)
-        return after
-
-    def _tell(self, entry: Entry, before: Task | None, after: Task) -> None:
-        if before is None or before.status is not after.status:
-            entry.due = self._due(after)
-        self._counts[after.queue].update(lifecycle.count_changes(before, after))
-        self._count_ending(before, after)
-        entry.tell(after.updated_at, lifecycle.task_events(before, after))
-
-    def _due(self, task: Task) -> float | None:
-        if task.status is Status.RUNNING:
-            return task.updated_at + self._lease_seconds
-        return task.updated_at if task.status is Status.QUEUED else task.wake_at
 
     def _renew(self, task_id: str, token: str) -> Lease:
         entry = self._entries.get(task_id)
         if entry is None or entry.token != token:
             return Lease(held=False)
         entry.due = self.now() + self._lease_seconds
-        return Lease(held=True, cancelled=entry.task.cancel_requested)
+        return Lease(held=True, cancelled=self._disowned(entry.task).cancel_requested)
 
-    def _lose(self, entry: Entry, now: float, become: Callable[[Task, float, float], Task]) -> Task:
-        entry.token = None
-        ran = min(now, entry.due or now) - entry.claimed_at
-        return self._save(entry, become(entry.task, now, ran))
+    def _revise(self, entry: Entry, after: Task, revision: Revision) -> Task:
+        after = submission.revised(after, revision)
+        if revision.variables is not None:
+            entry.values.pop("variables", None)
+            if after.variables is not revision.variables:
+                entry.values["variables"] = revision.variables
+        if revision.definition_text is not None:
+            self._definitions.setdefault(after.definition, revision.definition_text)
+        entry.files |= set(revision.files)
+        return after
 
-    def _forget(self, task: Task) -> None:
-        del self._entries[task.task_id]
-        if task.idempotency_key is not None:
-            del self._keys[task.idempotency_key]
-        self._counts[task.queue].update(lifecycle.count_changes(task, None))
+    def _children(self, only: TaskFilter, limit: int, cursor: str | None) -> Page[Task]:
+        after = None if cursor is None else records.decode_place(cursor)
+        with self._lock:
+            parent = self._entries.get(only.parent or "")
+            ids = {child for crew in parent.crews.values() for child in crew.children} if parent is not None else set()
+            found = [
+                self._entries[id_].task for id_ in ids if id_ in self._entries and self._entries[id_].matches(only)
+            ]
+        found = sorted(
+            (task for task in found if after is None or records.place_of(task) > after), key=records.place_of
+        )
+        return Page(found[:limit], records.encode_place(found[limit - 1]) if len(found) > limit else None)

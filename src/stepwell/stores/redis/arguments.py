@@ -5,15 +5,19 @@ A list of words begins with their number; words of one argument have NULs betwee
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from stepwell import lifecycle
-from stepwell.ports import Commit, TaskFilter
+from stepwell.ports import Commit, Revision, Suspension, TaskFilter
 from stepwell.stores import records
 from stepwell.stores.redis import forms
-from stepwell.task import FORMAT, Apart, Error, NewTask, Status, StepRecord, StepStatus
+from stepwell.task import FORMAT, Apart, Crew, Error, Mail, NewMail, NewTask, Status, StepRecord, StepStatus
+
+UNREAD = "-1"
+"""The position of who has read nothing of a name, and whom only what comes later wakes."""
 
 _MESSAGE_LENGTH = 1000
+_BEGUN = (StepStatus.RUNNING, StepStatus.WAITING)
 
 
 def requests(new: Sequence[NewTask]) -> list[str]:
@@ -35,12 +39,57 @@ def commit(asked: Commit) -> list[str]:
 
 
 def ending(
-    status: Status | None = None, outputs: str | None = None, error: Error | None = None, pause: float = 0.0
+    status: Status | None = None,
+    outputs: str | None = None,
+    error: Error | None = None,
+    pause: float = 0.0,
+    suspension: Suspension | None = None,
 ) -> list[str]:
     """What becomes of a task whose claim ends; with the size of outputs that are to be stored apart."""
     kept = records.set_apart(outputs)
     size = str(kept.size) if isinstance(kept, Apart) else ""
-    return [status or "", outputs or "", size, *_error(error), str(pause)]
+    return [status or "", outputs or "", size, *_error(error), str(pause), *_suspension(suspension or Suspension())]
+
+
+def message(mail: NewMail) -> list[str]:
+    """A message to a task."""
+    until = "" if mail.until is None else str(mail.until)
+    return [mail.name, mail.payload, mail.sender or "", mail.key or "", _flag(mail.once), until]
+
+
+def forgotten(mailbox: Sequence[Mail], names: Set[str]) -> list[str]:
+    """The id of the last message that has none of these names, and those that have, each by its id, name and key."""
+    gone = [(str(mail.id), mail.name, mail.key or "") for mail in mailbox if mail.name in names]
+    kept = [mail.id for mail in mailbox if mail.name not in names]
+    return [str(kept[-1]) if kept else "", *_counted([word for mail in gone for word in mail])]
+
+
+def crew(wanted: Crew) -> list[str]:
+    """What a crew is to be."""
+    return [str(number) for number in (wanted.round, wanted.total, wanted.at_once, wanted.allowed, wanted.wanted)]
+
+
+def revision(asked: Revision | None, request: bytes, before: str) -> list[str]:
+    """What a retry changes of a task with this request and definition: its request if it does, the definition before
+    and after, and the variables, which may have to be stored apart."""
+    if asked is None:
+        return ["", "", "", "", "", "", "", "0"]
+    is_apart = isinstance(records.set_apart(asked.variables), Apart)
+    return [
+        forms.revise_request(request, asked),
+        before,
+        asked.definition or before,
+        asked.definition_text or "",
+        "" if asked.undo is None else _flag(asked.undo),
+        "" if asked.variables is None else "1",
+        asked.variables or "" if is_apart else "",
+        *_counted(sorted(set(asked.files))),
+    ]
+
+
+def topics(names: Iterable[str]) -> list[str]:
+    """Topics, which may hold halves of surrogate pairs out of somebody's JSON."""
+    return _counted([_topic(name) for name in names])
 
 
 def filter_words(only: TaskFilter, before: str, wanted: int, namespace: str) -> list[str]:
@@ -53,6 +102,17 @@ def filter_words(only: TaskFilter, before: str, wanted: int, namespace: str) -> 
         names.append(f"external:{only.external_id}")
     lists = [f"{namespace}:{name}" for name in names]
     return [only.status or "", only.queue or "", dead, before, str(wanted), *_counted(lists)]
+
+
+def child_words(only: TaskFilter, after: str, wanted: int) -> list[str]:
+    """Which children of a task a list shows, after a member of the list of children, and how many."""
+    first, last = ("-", "+") if only.place is None else (f"[{only.place}\0", f"({only.place}\1")
+    return [only.parent or "", f"({after}" if after else first, last, only.status or "", str(wanted)]
+
+
+def child_member(place: str, index: int, task_id: str) -> str:
+    """How a child is called in the list of children of its parent."""
+    return f"{place}\0{index:010}\0{task_id}"
 
 
 def _request(new: NewTask) -> list[str]:
@@ -69,18 +129,37 @@ def _request(new: NewTask) -> list[str]:
         "\0".join(sorted(set(new.files))),
         new.variables if is_apart else "",
         _flag(new.bell),
+        str(new.delay),
+        str(new.run_at or 0.0),
         new.queue,
         str(new.priority),
         str(FORMAT),
         _flag(new.undo),
-        str(new.delay),
-        str(new.run_at or 0.0),
+        str(new.attempt),
+        "\0".join(new.ancestors),
+        *(_child(new) if new.ancestors else ()),
     ]
+
+
+def _child(new: NewTask) -> list[str]:
+    index = "" if new.index is None else str(new.index)
+    return [new.place or "", index, _flag(new.part), _flag(new.undoing)]
+
+
+def _suspension(asked: Suspension) -> list[str]:
+    """Until when, how many messages were seen, and topics by turns with what was read of their names."""
+    read = [(_topic(topic), asked.positions.get(topic.partition("\0")[0], UNREAD)) for topic in asked.topics]
+    due = "" if asked.due is None else str(asked.due)
+    return [due, str(asked.mail), *_counted([word for pair in read for word in pair])]
+
+
+def _topic(name: str) -> str:
+    return name.encode(errors="replace").decode()
 
 
 def _step(step: StepRecord) -> list[str]:
     kept, apart = records.split_output(step)
-    flag = "running" if step.status is StepStatus.RUNNING else "ended" if step.ended else ""
+    flag = "begun" if step.status in _BEGUN else "ended" if step.ended else ""
     event = lifecycle.step_event(step)
     told = "" if event is None else forms.write_event(event)
     files = "\0".join(sorted(records.files_of([step])))

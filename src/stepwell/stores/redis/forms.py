@@ -6,8 +6,20 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from stepwell.ports import Revision
 from stepwell.stores import records
-from stepwell.task import Apart, Event, NewEvent, NewTask, Status, StepRecord, Task
+from stepwell.task import (
+    Apart,
+    Crew,
+    Event,
+    Mail,
+    NewEvent,
+    NewTask,
+    Publication,
+    Status,
+    StepRecord,
+    Task,
+)
 
 FIELDS = (
     "status",
@@ -36,11 +48,19 @@ FIELDS = (
     "error_code",
     "error_message",
     "progress",
+    "ancestors",
+    "place",
+    "index",
+    "part",
+    "undoing",
+    "mail",
+    "listens",
 )
 """The state of a task is a JSON array in this order, what is seldom there last; what is absent or false is 0.
 
 `outputs`, `error` and `progress` hold JSON texts, `outputs` a size in bytes if the text is stored apart.
-`released` is how and under which token the last claim ended. New fields come at the end.
+`released` is how and under which token the last claim ended, `index` a text, as 0 is nothing, `mail` the id of the last
+message, `listens` topics by turns with what was read of them. New fields come at the end.
 """
 
 NUMBERS = ("priority", "attempt", "ran_for", "step_count", "retry_count", "crashes")
@@ -67,6 +87,17 @@ def write_request(new: NewTask) -> str:
         "trigger": records.to_json(new.trigger) if new.trigger else None,
     }
     return records.to_json({**form, **{name: value for name, value in optional.items() if value is not None}})
+
+
+def revise_request(request: bytes, revision: Revision) -> str:
+    """The request with other variables and another definition."""
+    kept = records.set_apart(revision.variables)
+    changes = {
+        "variables": kept.size if isinstance(kept, Apart) else kept,
+        "definition": revision.definition,
+    }
+    changed = {name: value for name, value in changes.items() if value is not None}
+    return records.to_json({**json.loads(request), **changed})
 
 
 def read_task(reply: Sequence[bytes]) -> Task:
@@ -104,6 +135,11 @@ def read_task(reply: Sequence[bytes]) -> Task:
         fingerprint=asked.get("fingerprint"),
         labels=asked.get("labels", {}),
         trigger=_decoded(asked.get("trigger")) or {},
+        ancestors=tuple(kept["ancestors"] or ()),
+        place=kept["place"],
+        index=None if kept["index"] is None else int(kept["index"]),
+        part=bool(kept["part"]),
+        undoing=bool(kept["undoing"]),
         format=kept["format"],
         **{name: None if (time := kept[name]) is None else float(time) for name in _TIMES},
     )
@@ -142,6 +178,33 @@ def read_event(task_id: str, number: int, text: bytes) -> Event:
     at, kind, data, *rest = json.loads(text)
     [path] = rest or [None]
     return Event(number, task_id, float(at), kind, path, {"attempt": data} if isinstance(data, int) else data)
+
+
+def read_crew(text: bytes) -> Crew:
+    """A crew; what stands behind its numbers is for scripts."""
+    round_, total, at_once, allowed, wanted, active, completed, failed, closed, *_ = map(int, text.split())
+    return Crew(total, at_once, allowed, wanted, round_, active, completed, failed, closed == 1)
+
+
+def read_mail(number: int, message: bytes) -> Mail:
+    """A message: its name, time, sender, key and payload, with NULs between them."""
+    name, sent_at, sender, key, payload = message.decode().split("\0", 4)
+    return Mail(number, name, payload, float(sent_at), sender or None, key or None)
+
+
+def read_mailbox(messages: Sequence[bytes], after: int = 0) -> list[Mail]:
+    """The messages after the one with this id; those that were removed are empty."""
+    return [read_mail(number, message) for number, message in enumerate(messages, after + 1) if message]
+
+
+def read_publication(reply: Sequence[Any]) -> Publication:
+    """A publication: its name, number and fields, among which its topics are one field each."""
+    name, number, words = reply
+    fields = list(zip(words[::2], (word.decode() for word in words[1::2]), strict=True))
+    kept = {field: value for field, value in fields if field != b"topic"}
+    topics = tuple(value for field, value in fields if field == b"topic")
+    at, sender = float(kept[b"at"]), kept[b"sender"] or None
+    return Publication(number.decode(), name.decode(), kept[b"payload"], at, topics, sender)
 
 
 def _decoded(text: str | None) -> Any:

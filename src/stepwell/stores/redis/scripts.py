@@ -9,7 +9,7 @@ from importlib import resources
 from stepwell.lifecycle import COUNTERS, CRASH_DELAY, MAX_CRASHES, TASK_MOVES
 from stepwell.redis_client import Script
 from stepwell.stores.redis.forms import FIELDS, NUMBERS
-from stepwell.task import FORMAT, Status
+from stepwell.task import ENDED, FORMAT, Status
 
 INLINE_STEPS = 4
 INLINE_BYTES = 2000
@@ -24,10 +24,17 @@ PACE_SECONDS = 600
 
 _TASKS = ("base", "tasks")
 _STEPS = (*_TASKS, "records")
-_MOVES = ("base", "lifecycle", "tasks", "moves")
+_MOVES = ("base", "lifecycle", "tasks", "moves", "listening", "mail", "crews", "save")
+_NEW = (*_MOVES, "definitions", "creating")
+_LOG = ("base", "log")
 _CLAIMS = (*_MOVES, "records", "claims")
 _PARTS: Mapping[str, tuple[str, ...]] = {
-    "create": _MOVES,
+    "create": _NEW,
+    "spawn": _NEW,
+    "crew": _MOVES,
+    "cancel_children": _MOVES,
+    "send": _MOVES,
+    "rouse": _MOVES,
     "claim": _CLAIMS,
     "take": _CLAIMS,
     "write": (*_STEPS, "commit"),
@@ -39,11 +46,17 @@ _PARTS: Mapping[str, tuple[str, ...]] = {
     "due_in": ("base",),
     "queued": _TASKS,
     "cancel": _MOVES,
-    "retry": (*_MOVES, "records"),
+    "retry": (*_MOVES, "records", "definitions"),
     "discard": _MOVES,
     "list": _TASKS,
+    "children": _TASKS,
+    "step": _STEPS,
     "steps": _STEPS,
-    "purge": _MOVES,
+    "publish": _LOG,
+    "published": _LOG,
+    "undelivered": _LOG,
+    "delivered": ("base",),
+    "purge": (*_MOVES, "definitions", "log"),
     "counts": _TASKS,
     "ages": ("base",),
     "pace": ("base",),
@@ -78,6 +91,7 @@ def _shared(namespace: str, lease_seconds: float) -> Iterable[str]:
         "FIELDS": FIELDS,
         "NUMBERS": NUMBERS,
         "STATUSES": tuple(Status),
+        "ENDED": dict.fromkeys(sorted(ENDED), True),
         "TASK_MOVES": {status: dict.fromkeys(sorted(moves), True) for status, moves in TASK_MOVES.items()},
         "MAX_CRASHES": MAX_CRASHES,
         "CRASH_DELAY": CRASH_DELAY,

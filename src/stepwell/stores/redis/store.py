@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from stepwell import lifecycle
-from stepwell.errors import ClaimLost, Conflict, NotFound, Unavailable
-from stepwell.ports import Claim, Commit, Lease, Purged, Receipt, TaskFilter
+from stepwell.errors import Unavailable
+from stepwell.ports import Claim, Commit, Lease, Purged, Receipt, Revision, Suspension
 from stepwell.redis_client import RedisClient
 from stepwell.stores import records, submission
 from stepwell.stores.redis import arguments, forms
-from stepwell.stores.redis.ledger import RedisLedger
+from stepwell.stores.redis.reading import RedisReading
 from stepwell.stores.redis.scripts import SILENT
-from stepwell.task import Error, Event, NewTask, Page, Status, StepRecord, Task
+from stepwell.task import Crew, Error, Mail, NewMail, NewTask, Status, Task
 
 BATCH = "1000"
 """How many tasks one call of `reap`, `wake` or `queued` answers at most."""
@@ -22,14 +22,11 @@ BATCH = "1000"
 _DEFINITIONS = 1000
 """So many definitions are remembered."""
 
-_FIRST_EVENT = 2
-"""Before its events the list of a task holds its request and its state."""
-
 _UNSURE = 1000
 """So many tokens of calls without a reply are remembered."""
 
 
-class RedisStore(RedisLedger):
+class RedisStore(RedisReading):
     """`TaskStore` in Redis 6.2 or newer.
 
     All keys begin with `namespace` and a colon. `bell` is Lua that rings for workers within the same scripts.
@@ -103,9 +100,13 @@ class RedisStore(RedisLedger):
         ending = arguments.ending(status=status, outputs=outputs, error=error)
         return self._end_claim("finish", task_id, token, ending, commit)
 
-    def suspend(self, task_id: str, token: str, commit: Commit, pause: float, error: Error | None) -> Task:
+    def back_off(self, task_id: str, token: str, commit: Commit, pause: float, error: Error | None) -> Task:
+        """See `TaskStore.back_off`."""
+        return self._end_claim("back_off", task_id, token, arguments.ending(pause=pause, error=error), commit)
+
+    def suspend(self, task_id: str, token: str, commit: Commit, suspension: Suspension) -> Task:
         """See `TaskStore.suspend`."""
-        return self._end_claim("suspend", task_id, token, arguments.ending(pause=pause, error=error), commit)
+        return self._end_claim("suspend", task_id, token, arguments.ending(suspension=suspension), commit)
 
     def release(self, task_id: str, token: str, commit: Commit, pause: float = 0.0) -> Task:
         """See `TaskStore.release`."""
@@ -139,6 +140,51 @@ class RedisStore(RedisLedger):
         """See `TaskStore.wake`."""
         return _tasks(self._run("wake", BATCH))
 
+    def cancel(self, task_id: str, force: bool = False) -> Task:
+        """See `TaskStore.cancel`."""
+        return forms.read_task(self._guarded(task_id, "cancel", task_id, str(int(force)))[1])
+
+    def retry(self, task_id: str, reset: Iterable[str], attempt: int, revision: Revision | None = None) -> Task:
+        """See `TaskStore.retry`. Records are reset here: a script that reads them would not be sure to end soon."""
+        paths = set(reset)
+        while True:
+            words = [*self._resets(task_id, paths), *self._revision(task_id, revision)]
+            answer = self._guarded(task_id, "retry", task_id, str(attempt), *words)
+            if answer[0] == b"retried":
+                records.same_attempt(forms.read_task(answer[1]), attempt)
+            if answer[0] == b"ok":
+                return forms.read_task(answer[1])
+
+    def discard(self, task_id: str) -> Task:
+        """See `TaskStore.discard`."""
+        return forms.read_task(self._guarded(task_id, "discard", task_id)[1])
+
+    def send(self, task_id: str, mail: NewMail) -> tuple[Mail, bool]:
+        """See `TaskStore.send`."""
+        records.check_mail(mail)
+        words = [*arguments.message(mail), str(lifecycle.MAX_MAIL)]
+        kind, reply, now, number, message = self._guarded(task_id, "send", task_id, *words)
+        if kind == b"refused":
+            lifecycle.answered(task := forms.read_task(reply), mail, [], float(now))
+            raise lifecycle.full(task)
+        found = forms.read_mail(number, message)
+        if kind == b"first":
+            lifecycle.answered(forms.read_task(reply), mail, [found], float(now))
+        return found, kind == b"sent"
+
+    def spawn(self, task_id: str, token: str, path: str, crew: Crew, children: Sequence[NewTask]) -> Crew:
+        """See `TaskStore.spawn`."""
+        asked = arguments.requests([records.own(child) for child in children])
+        answer = self._guarded(task_id, "spawn", task_id, token, path, *arguments.crew(crew), *asked)
+        return forms.read_crew(answer[1])
+
+    def cancel_children(self, task_id: str, path: str | None = None) -> Sequence[Task]:
+        """See `TaskStore.cancel_children`."""
+        while True:
+            _, found, more = self._guarded(task_id, "cancel_children", task_id, path or "", BATCH)
+            if found or more == b"0":
+                return sorted(map(forms.read_task, found), key=records.place_of)
+
     def due_in(self) -> float | None:
         """See `TaskStore.due_in`."""
         answer = self._run("due_in")
@@ -149,114 +195,24 @@ class RedisStore(RedisLedger):
         queue, priority = line or ("", "")
         return _tasks(self._run("queued", str(older_than), BATCH, queue, str(priority)))
 
-    def cancel(self, task_id: str, force: bool = False) -> Task:
-        """See `TaskStore.cancel`."""
-        return forms.read_task(self._guarded(task_id, "cancel", task_id, str(int(force)))[1])
-
-    def retry(self, task_id: str, reset: Iterable[str], attempt: int) -> Task:
-        """See `TaskStore.retry`. Records are reset here: a script that reads them would not be sure to end soon."""
-        paths = set(reset)
-        while True:
-            words = self._resets(task_id, paths) if paths else []
-            answer = self._guarded(task_id, "retry", task_id, str(attempt), str(len(words)), *words)
-            if answer[0] == b"retried":
-                records.same_attempt(forms.read_task(answer[1]), attempt)
-            if answer[0] == b"ok":
-                return forms.read_task(answer[1])
-
-    def discard(self, task_id: str) -> Task:
-        """See `TaskStore.discard`."""
-        return forms.read_task(self._guarded(task_id, "discard", task_id)[1])
-
-    def get(self, task_id: str) -> Task:
-        """See `TaskStore.get`."""
-        found = self._client.do("LRANGE", self._key("task", task_id), "0", "1")
-        if not found:
-            raise NotFound("task", task_id)
-        return forms.read_task([task_id.encode(), *found])
-
-    def list(self, only: TaskFilter, limit: int = 50, cursor: str | None = None) -> Page[Task]:
-        """See `TaskStore.list`."""
-        before = "" if cursor is None else records.decode_cursor(cursor, 1)[0]
-        found: list[Task] = []
-        while True:
-            words = arguments.filter_words(only, before, limit + 1 - len(found), self._namespace)
-            last, tasks = self._run("list", *words)
-            found += _tasks(tasks)
-            if len(found) > limit:
-                return Page(found[:limit], records.encode_cursor(found[limit - 1].task_id))
-            if not last:
-                return Page(found)
-            before = last.decode()
-
-    def steps(self, task_id: str, limit: int | None = None, cursor: str | None = None) -> Page[StepRecord]:
-        """See `TaskStore.steps`."""
-        position, path = ("", "") if cursor is None else records.decode_cursor(cursor, 2)
-        after = "" if cursor is None else f"{position}\0{path}"
-        wanted = "" if limit is None else str(limit + 1)
-        found = forms.read_steps(self._guarded(task_id, "steps", task_id, after, wanted)[1])
-        rest = [record for record in found if cursor is None or (record.position, record.path) > (position, path)]
-        if limit is None or len(rest) <= limit:
-            return Page(rest)
-        return Page(rest[:limit], records.encode_cursor(rest[limit - 1].position, rest[limit - 1].path))
-
-    def events(self, task_id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
-        """See `TaskStore.events`."""
-        after = max(0, after)
-        first = _FIRST_EVENT + after
-        found = self._client.do("LRANGE", self._key("task", task_id), str(first), str(first + limit - 1))
-        if not found:
-            self.get(task_id)
-        return [forms.read_event(task_id, after + number, text) for number, text in enumerate(found, 1)]
-
-    def value(self, task_id: str, key: str) -> str:
-        """See `TaskStore.value`."""
-        found = self._client.do("HGET", self._key("values", task_id), key)
-        if found is None:
-            self.get(task_id)
-            raise NotFound("value", key)
-        return str(found.decode())
-
-    def definition(self, definition: str) -> str:
-        """See `TaskStore.definition`."""
-        found = self._client.do("HGET", self._key("definitions"), definition)
-        if found is None:
-            raise NotFound("definition", definition)
-        return str(found.decode())
-
     def purge(self, older_than: float, limit: int = 1000) -> Purged:
         """See `TaskStore.purge`."""
         tasks, files = self._run("purge", str(older_than), str(limit))
         return Purged(tasks, sorted(sha256.decode() for sha256 in files))
 
-    def unused(self, sha256s: Iterable[str]) -> Sequence[str]:
-        """See `TaskStore.unused`."""
-        wanted = list(sha256s)
-        if not wanted:
-            return []
-        uses = self._client.do("HMGET", self._key("files"), *wanted)
-        return [sha256 for sha256, count in zip(wanted, uses, strict=True) if count is None]
+    def rings_with(self, ring: Callable[[Task], None]) -> None:
+        """See `TaskStore.rings_with`: the scripts ring by themselves."""
 
     def _end_claim(self, how: str, task_id: str, token: str, ending: Sequence[str], commit: Commit) -> Task:
         words = [how, task_id, token, *ending, *arguments.commit(commit)]
         return forms.read_task(self._guarded(task_id, "end_claim", *words)[1])
 
-    def _guarded(self, task_id: str, operation: str, *args: str) -> Any:
-        answer = self._run(operation, *args)
-        if answer[0] == b"missing":
-            raise NotFound("task", task_id)
-        if answer[0] == b"lost":
-            raise ClaimLost(f"another worker holds task {task_id} now, or none")
-        if answer[0] == b"conflict":
-            raise Conflict(answer[1].decode(), status=answer[2].decode())
-        return answer
-
     def _claim(self, token: str, answer: Any) -> Claim | None:
         if answer[0] == b"none":
             return None
-        _, reply, claimed_at, steps = answer
-        task = forms.read_task(reply)
-        return Claim(task, token, self._known(task.definition), forms.read_steps(steps), float(claimed_at))
+        _, reply, claimed_at, steps, mail = answer
+        task, found = forms.read_task(reply), forms.read_steps(steps)
+        return Claim(task, token, self._known(task.definition), found, float(claimed_at), forms.read_mailbox(mail))
 
     def _known(self, definition: str) -> str:
         """A definition; what a hash stands for never changes, so that each is fetched once."""
@@ -269,13 +225,21 @@ class RedisStore(RedisLedger):
         return text
 
     def _resets(self, task_id: str, paths: Set[str]) -> Sequence[str]:
-        """Path, record as it is, and record as it is to be, of each of these paths that has one."""
+        """Path, record as it is, and record as it is to be, of each of these paths that has one; then their mail."""
+        if not paths:
+            return ["0", "", "0"]
         found = [word.decode() for word in self._guarded(task_id, "steps", task_id, "", "")[1]]
         words: list[str] = []
         for path, text in zip(found[::2], found[1::2], strict=True):
             if path in paths:
                 words += (path, text, forms.write_step(lifecycle.reset(forms.read_step(path, text))))
-        return words
+        return [str(len(words)), *words, *arguments.forgotten(self.mailbox(task_id), paths)]
+
+    def _revision(self, task_id: str, revision: Revision | None) -> Sequence[str]:
+        if revision is None:
+            return arguments.revision(None, b"", "")
+        request = self._client.do("LINDEX", self._key("task", task_id), "0") or b"{}"
+        return arguments.revision(revision, request, self.get(task_id).definition)
 
 
 def _tasks(replies: Sequence[Sequence[bytes]]) -> list[Task]:

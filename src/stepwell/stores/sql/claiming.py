@@ -10,20 +10,23 @@ from stepwell import lifecycle
 from stepwell.errors import ClaimLost
 from stepwell.ports import Claim, Commit, Lease, Receipt
 from stepwell.stores import records
-from stepwell.stores.sql import rows
+from stepwell.stores.sql import crews, rows
 from stepwell.stores.sql.database import Row
+from stepwell.stores.sql.rows import TaskRow
 from stepwell.stores.sql.transaction import Transaction, found_task
-from stepwell.task import FORMAT, Status, Task
+from stepwell.task import FORMAT, Mail, Status, Task
 
-Ending = Callable[[Task, float, float], Task]
+Ending = Callable[[TaskRow, float, float], Task]
 """What becomes of a task whose claim ends, from the time and the seconds it ran."""
 
 
 def claim(transaction: Transaction, task_id: str, token: str, worker: str) -> Claim | None:
     """See `TaskStore.claim`."""
     sql, one = transaction.sql, {"task_id": task_id}
-    asked = (sql.lock_task, sql.ledger.is_paused, sql.all_steps, sql.definition_of)
-    now, [found, paused, steps, text] = transaction.session.look(*((statement, one) for statement in asked))
+    asked = (sql.lock_task, sql.ledger.is_paused, sql.waiting.is_disowned, sql.all_steps, sql.definition_of)
+    mailbox = (sql.waiting.mail_after, {**one, "after": 0})
+    now, answers = transaction.session.look(*((statement, one) for statement in asked), mailbox)
+    found, paused, disowned, steps, text, mail = answers
     if not found:
         return None
     row = rows.read_task(found[0])
@@ -32,8 +35,10 @@ def claim(transaction: Transaction, task_id: str, token: str, worker: str) -> Cl
         if not queued or row.task.format > FORMAT or row.was_released_by(token):
             return None
         row = replace(row, token=token, claimed_at=now)
-        row = replace(row, task=transaction.save(row, lifecycle.started(row.task, now, worker)))
-    return Claim(row.task, token, str(text[0][0]), [rows.read_step(step) for step in steps], row.claimed_at or 0.0)
+        task = replace(row.task, cancel_requested=row.task.cancel_requested or bool(disowned[0][0]))
+        row = replace(row, task=transaction.save(row, lifecycle.started(task, now, worker)))
+    kept = [rows.read_step(step) for step in steps]
+    return Claim(row.task, token, str(text[0][0]), kept, row.claimed_at or 0.0, [Mail(*one) for one in mail])
 
 
 def commit(transaction: Transaction, task_id: str, token: str, commit: Commit) -> Receipt:
@@ -47,7 +52,8 @@ def commit(transaction: Transaction, task_id: str, token: str, commit: Commit) -
 def end(transaction: Transaction, call: str, task_id: str, token: str, commit: Commit, ending: Ending) -> Task:
     """Commit, and give up the claim; a repeat of the same call changes nothing."""
     ended_by, one = f"{call}:{token}", {"task_id": task_id}
-    _, [locked, committed, found] = transaction.session.look(
+    _, [_, locked, committed, found] = transaction.session.look(
+        (transaction.sql.waiting.lock_parent, one),
         (transaction.sql.lock_task, one),
         (transaction.sql.commit, _commit_params(transaction, task_id, token, commit)),
         (transaction.sql.get_task, one),
@@ -55,10 +61,12 @@ def end(transaction: Transaction, call: str, task_id: str, token: str, commit: C
     before = found_task(locked, task_id)
     if before.released == ended_by and before.token != token:
         return before.task
-    now = _record(transaction, task_id, committed, commit).now
-    row = rows.read_task(found[0])
-    task = ending(row.task, now, now - (row.claimed_at or now))
-    return transaction.save(replace(row, token=None, released=ended_by), task)
+    receipt = _record(transaction, task_id, committed, commit)
+    row, now = rows.read_task(found[0]), receipt.now
+    if receipt.cancelled and not row.task.cancel_requested:
+        row = transaction.get(task_id)  # it was only now seen to be disowned
+    task = ending(row, now, now - (row.claimed_at or now))
+    return crews.save(transaction, replace(row, token=None, released=ended_by), task)
 
 
 def renew(transaction: Transaction, claims: Mapping[str, str]) -> dict[str, Lease]:
@@ -67,7 +75,7 @@ def renew(transaction: Transaction, claims: Mapping[str, str]) -> dict[str, Leas
     ids = sorted(claims)
     asked = ((transaction.sql.renew, {"task_id": id_, "token": claims[id_], **common}) for id_ in ids)
     _, found = transaction.session.look(*asked)
-    return {id_: Lease(bool(row), bool(row) and bool(row[0][0])) for id_, row in zip(ids, found, strict=True)}
+    return {id_: Lease(bool(row), bool(row) and any(row[0])) for id_, row in zip(ids, found, strict=True)}
 
 
 def _commit_params(transaction: Transaction, task_id: str, token: str, commit: Commit) -> dict[str, Any]:
@@ -85,12 +93,15 @@ def _record(transaction: Transaction, task_id: str, committed: list[Row], commit
     """Write the records and events of a commit that was let in; raises `ClaimLost` if it was not."""
     if not committed:
         raise ClaimLost(f"another worker holds task {task_id} now, or none")
-    now, cancelled, last_event = committed[0]
-    steps = lifecycle.allowed(commit.steps, bool(cancelled), commit.undoing)
+    now, cancelled, disowned, last_event = committed[0]
+    steps = lifecycle.allowed(commit.steps, bool(cancelled or disowned), commit.undoing)
     changed = transaction.put_steps(task_id, steps)
     told = [event for step in steps if step.path in changed and (event := lifecycle.step_event(step)) is not None]
     if changed or not commit.steps:
         told.extend(commit.events)
     first = last_event - len(commit.steps) - len(commit.events) + 1
     transaction.session.do_many(transaction.sql.insert_event, rows.write_events(task_id, first, now, told))
-    return Receipt(now, bool(cancelled))
+    if disowned and not cancelled:
+        row = transaction.get(task_id)
+        transaction.save(row, replace(row.task, cancel_requested=True, updated_at=now))
+    return Receipt(now, bool(cancelled or disowned))

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from stepwell.stores.sql.schema import audit, counters, endings, paused_queues, spending, tasks
+from stepwell.stores.sql.tables import audit, counters, endings, paused_queues, spending, tasks
 from stepwell.task import Status
 
 _QUEUE_LOCKS = 7_301_994_423
@@ -32,8 +32,8 @@ class LedgerStatements:
         self.lock_queue = None if is_sqlite else self._text(sa.select(sa.func.pg_advisory_xact_lock(turn)))
 
     def _compile_counters(self) -> None:
-        self.count = self._text(_adding(self._insert(counters), counters, "queue", "name", "shard"))
-        self.count_ending = self._text(_adding(self._insert(endings), endings, "minute", "queue", "status", "shard"))
+        self.count = self._text(adding(self._insert(counters), counters, "queue", "name", "shard"))
+        self.count_ending = self._text(adding(self._insert(endings), endings, "minute", "queue", "status", "shard"))
         total = sa.func.sum(counters.c.number)
         self.counts = self._text(
             sa.select(counters.c.queue, counters.c.name, total).group_by(counters.c.queue, counters.c.name)
@@ -90,6 +90,6 @@ class LedgerStatements:
         )
 
 
-def _adding(new: Any, table: sa.Table, *key: str) -> Any:
+def adding(new: Any, table: sa.Table, *key: str) -> Any:
     """Add to the number of a row, which is made if it is not there."""
     return new.on_conflict_do_update(index_elements=list(key), set_={"number": table.c.number + new.excluded.number})

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from stepwell.stores import records
-from stepwell.stores.sql.schema import tasks
-from stepwell.task import Apart, Event, NewEvent, Status, StepRecord, Stored, Task
+from stepwell.stores.sql.tables import tasks
+from stepwell.task import (
+    Apart,
+    Crew,
+    Event,
+    Mail,
+    NewEvent,
+    Publication,
+    Status,
+    StepRecord,
+    Stored,
+    Task,
+)
 
 COLUMNS = tuple(column.name for column in tasks.columns)
+CREW_COLUMNS = tuple(field.name for field in fields(Crew))
+_HOLD = ("token", "released", "claimed_at", "due", "last_event", "last_mail")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +37,7 @@ class TaskRow:
     claimed_at: float | None = None
     due: float | None = None
     last_event: int = 0
+    last_mail: int = 0
 
     def was_released_by(self, token: str) -> bool:
         """Whether this token's claim was the last to end by its own call."""
@@ -32,23 +46,27 @@ class TaskRow:
 
 def read_task(row: Sequence[Any]) -> TaskRow:
     """The row of `COLUMNS` as a record."""
-    fields = dict(zip(COLUMNS, row, strict=True))
-    hold = {name: fields.pop(name) for name in ("token", "released", "claimed_at", "due", "last_event")}
-    variables_size, outputs_size = fields.pop("variables_size"), fields.pop("outputs_size")
-    status = Status(fields.pop("status"))
-    fields.update(
-        variables=_stored(fields["variables"], variables_size),
-        outputs=_stored(fields["outputs"], outputs_size),
-        undo=bool(fields["undo"]),
-        dead=bool(fields["dead"]),
-        cancel_requested=bool(fields["cancel_requested"]),
-        error=records.error_from_json(fields["error"]),
-        progress=None if fields["progress"] is None else json.loads(fields["progress"]),
-        labels=json.loads(fields["labels"]),
-        trigger=json.loads(fields["trigger"]),
+    found = dict(zip(COLUMNS, row, strict=True))
+    hold = {name: found.pop(name) for name in _HOLD}
+    del found["root"], found["parent"]
+    variables_size, outputs_size = found.pop("variables_size"), found.pop("outputs_size")
+    status = Status(found.pop("status"))
+    found.update(
+        variables=_stored(found["variables"], variables_size),
+        outputs=_stored(found["outputs"], outputs_size),
+        undo=bool(found["undo"]),
+        dead=bool(found["dead"]),
+        cancel_requested=bool(found["cancel_requested"]),
+        error=records.error_from_json(found["error"]),
+        progress=None if found["progress"] is None else json.loads(found["progress"]),
+        labels=json.loads(found["labels"]),
+        trigger=json.loads(found["trigger"]),
+        ancestors=tuple(json.loads(found["ancestors"] or "[]")),
+        part=bool(found["part"]),
+        undoing=bool(found["undoing"]),
         wake_at=hold["due"] if status in (Status.PENDING, Status.WAITING) else None,
     )
-    return TaskRow(Task(status=status, **fields), **hold)
+    return TaskRow(Task(status=status, **found), **hold)
 
 
 def write_task(row: TaskRow) -> dict[str, Any]:
@@ -94,6 +112,26 @@ def write_task(row: TaskRow) -> dict[str, Any]:
         "last_event": row.last_event,
         "dead": int(task.dead),
         "fingerprint": task.fingerprint,
+        "ancestors": records.to_json(task.ancestors) if task.ancestors else None,
+        "root": task.ancestors[0] if task.ancestors else None,
+        "parent": task.parent,
+        "place": task.place,
+        "index": task.index,
+        "part": int(task.part),
+        "undoing": int(task.undoing),
+        "last_mail": row.last_mail,
+    }
+
+
+def write_revision(task: Task) -> dict[str, Any]:
+    """What a retry by hand changes of a task, as parameters by the names of the columns."""
+    variables, variables_size = _columns(task.variables)
+    return {
+        "task_id": task.task_id,
+        "variables": variables,
+        "variables_size": variables_size,
+        "definition": task.definition,
+        "undo": int(task.undo),
     }
 
 
@@ -136,6 +174,28 @@ def write_events(task_id: str, first: int, at: float, events: Sequence[NewEvent]
         }
         for number, event in enumerate(events, first)
     ]
+
+
+def read_mail(row: Sequence[Any]) -> Mail:
+    """The row of `id, name, payload, sent_at, sender, key` as a record."""
+    return Mail(*row)
+
+
+def read_crew(row: Sequence[Any]) -> Crew:
+    """The row of `CREW_COLUMNS` as a record."""
+    found = dict(zip(CREW_COLUMNS, row, strict=True))
+    return Crew(**{**found, "closed": bool(found["closed"])})
+
+
+def write_crew(task_id: str, path: str, crew: Crew, told: int) -> dict[str, Any]:
+    """A record as parameters by the names of the columns."""
+    return {"task_id": task_id, "path": path, **asdict(crew), "closed": int(crew.closed), "told": told}
+
+
+def read_publication(row: Sequence[Any]) -> Publication:
+    """The row of `id, name, payload, published_at, topics, sender` as a record."""
+    id_, name, payload, published_at, topics, sender = row
+    return Publication(str(id_), name, payload, published_at, tuple(json.loads(topics)), sender)
 
 
 def _stored(text: str | None, size: int | None) -> Any:

@@ -9,17 +9,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import psycopg
 
 from stepwell.stores.sql.ledger_statements import LedgerStatements
-from stepwell.stores.sql.schema import (
-    BELONGINGS,
-    definitions,
-    events,
-    file_uses,
-    labels,
-    large_values,
-    steps,
-    tasks,
-)
-from stepwell.task import ENDED, Status
+from stepwell.stores.sql.publishing_statements import PublishingStatements
+from stepwell.stores.sql.tables import definitions, events, file_uses, labels, large_values, steps, tasks
+from stepwell.stores.sql.waiting_statements import WaitingStatements, disowned
+from stepwell.stores.sql.waiting_tables import BELONGINGS
+from stepwell.task import Status
 
 CHUNKS = (100, 10, 2, 1)
 """How many step records one statement writes; a commit of any size is a sum of these."""
@@ -45,6 +39,7 @@ _CHANGING = (
     "claimed_at",
     "last_event",
     "dead",
+    "last_mail",
 )
 _STEP_COLUMNS = (steps.c.path, steps.c.position, steps.c.status, steps.c.record, steps.c.output, steps.c.output_size)
 _EVENT_COLUMNS = (events.c.id, events.c.task_id, events.c.at, events.c.kind, events.c.path, events.c.data)
@@ -61,11 +56,14 @@ class Statements:
         self._insert = sqlite.insert if is_sqlite else postgresql.insert
         clock = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)
         self._now = clock if server_time else sa.bindparam("now", type_=sa.Double)
+        self._disowned = disowned(is_sqlite)
         self.upsert_steps = lru_cache(self._upsert_steps)
         self._compile_tasks()
         self._compile_batches()
         self._compile_belongings()
         self.ledger = LedgerStatements(self.text, self._insert, is_sqlite)
+        self.waiting = WaitingStatements(self.text, self._insert, is_sqlite)
+        self.publishing = PublishingStatements(self.text, self._insert, is_sqlite)
 
     def text(self, statement: sa.ClauseElement) -> str:
         """A Core statement in the database's language; its parameters keep their names."""
@@ -79,6 +77,8 @@ class Statements:
         self.insert_task = self.text(sa.insert(tasks))
         changes: dict[str, sa.BindParameter[object]] = {name: sa.bindparam(name) for name in _CHANGING}
         self.save_task = self.text(sa.update(tasks).where(one).values(changes))
+        revised = ("variables", "variables_size", "definition", "undo")
+        self.revise_task = self.text(sa.update(tasks).where(one).values({name: sa.bindparam(name) for name in revised}))
         self.commit = self.text(
             sa.update(tasks)
             .where(one, tasks.c.token == sa.bindparam("token"))
@@ -88,20 +88,22 @@ class Statements:
                 progress=sa.func.coalesce(sa.bindparam("progress", type_=sa.Text), tasks.c.progress),
                 last_event=tasks.c.last_event + sa.bindparam("events", type_=sa.Integer),
             )
-            .returning(tasks.c.updated_at, tasks.c.cancel_requested, tasks.c.last_event)
+            .returning(tasks.c.updated_at, tasks.c.cancel_requested, self._disowned, tasks.c.last_event)
         )
         self.renew = self.text(
             sa.update(tasks)
             .where(one, tasks.c.token == sa.bindparam("token"))
             .values(due=self._now + sa.bindparam("lease", type_=sa.Double))
-            .returning(tasks.c.cancel_requested)
+            .returning(tasks.c.cancel_requested, self._disowned)
         )
 
     def _compile_batches(self) -> None:
-        running, asleep, ended = _is(Status.RUNNING), _is(Status.PENDING, Status.WAITING), _is(*ENDED)
+        running, asleep = _is(Status.RUNNING), _is(Status.PENDING, Status.WAITING)
         self.lock_lost = self._batch(running, tasks.c.due <= sa.bindparam("latest"), lock=True)
         self.lock_due = self._batch(asleep, tasks.c.due <= sa.bindparam("latest"), lock=True)
-        self.lock_ended = self._batch(ended, tasks.c.due < sa.bindparam("latest"), lock=True)
+        ended = sa.select(tasks).where(tasks.c.parent.is_(None), tasks.c.completed_at < sa.bindparam("latest"))
+        oldest = ended.order_by(tasks.c.completed_at, tasks.c.task_id).limit(sa.bindparam("limit")).offset(_NONE)
+        self.lock_ended_roots = self.text(oldest.with_for_update(skip_locked=True))
         queued = (_is(Status.QUEUED), tasks.c.due <= sa.bindparam("latest"))
         self.queued = self._batch(*queued, lock=False)
         in_line = (tasks.c.queue == sa.bindparam("queue"), tasks.c.priority == sa.bindparam("priority"))
@@ -210,4 +212,6 @@ def statements(is_sqlite: bool, server_time: bool) -> Statements:
 
 
 def _is(*statuses: Status) -> sa.ColumnElement[bool]:
-    return tasks.c.status.in_([sa.literal_column(f"'{status}'") for status in sorted(statuses)])
+    """In the very words of the indices over a part of the rows, which serve only then."""
+    literals: list[sa.ColumnElement[str]] = [sa.literal_column(f"'{status}'") for status in sorted(statuses)]
+    return tasks.c.status == literals[0] if len(literals) == 1 else tasks.c.status.in_(literals)

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from typing import Any, TypeVar
-
-import sqlalchemy as sa
 
 from stepwell import lifecycle
-from stepwell.ports import Claim, Commit, Lease, Purged, Receipt, TaskFilter
+from stepwell.errors import NotFound
+from stepwell.ports import Claim, Commit, Lease, Purged, Receipt, Revision, TaskFilter
 from stepwell.stores import records
-from stepwell.stores.sql import claiming, interventions, ledger, rows, submitting, sweeping
-from stepwell.stores.sql.database import Database, Session
-from stepwell.stores.sql.schema import labels, tasks
-from stepwell.stores.sql.statements import statements
+from stepwell.stores.sql import claiming, interventions, ledger, listing, rows, submitting, sweeping
+from stepwell.stores.sql.rows import TaskRow
 from stepwell.stores.sql.transaction import Transaction
+from stepwell.stores.sql.waiting_calls import WaitingCalls
 from stepwell.task import AuditEntry, Error, Event, NewTask, Page, Status, StepRecord, Task
 
-T = TypeVar("T")
-
-_POSTGRES_SHARDS = 16
 _ALL = 2**31 - 1
 
 
-class SqlStore:
+class SqlStore(WaitingCalls):
     """`TaskStore` in SQLite (`sqlite:///path`) or PostgreSQL (`postgresql://…`).
 
     `clock` stands in for the store's time: by default this host's for SQLite, the server's for PostgreSQL. A
@@ -41,10 +35,7 @@ class SqlStore:
         lease_seconds: float = 10.0,
         connections: int = 5,
     ) -> None:
-        self._db = Database(url, clock, connections)
-        self._sql = statements(self._db.is_sqlite, server_time=self._db.clock is None)
-        self._lease_seconds = lease_seconds
-        self._shards = 1 if self._db.is_sqlite else _POSTGRES_SHARDS
+        super().__init__(url, clock=clock, lease_seconds=lease_seconds, connections=connections)
 
     def create(self, new: NewTask, max_queued: int | None = None) -> tuple[Task, bool]:
         """See `TaskStore.create`."""
@@ -69,8 +60,8 @@ class SqlStore:
         """See `TaskStore.finish`."""
         kept = records.set_apart(outputs)
 
-        def end(task: Task, now: float, ran: float) -> Task:
-            return lifecycle.finished(task, now, ran, status, kept, error)
+        def end(row: TaskRow, now: float, ran: float) -> Task:
+            return lifecycle.finished(row.task, now, ran, status, kept, error)
 
         def act(transaction: Transaction) -> Task:
             task = claiming.end(transaction, "finish", task_id, token, commit, end)
@@ -80,19 +71,19 @@ class SqlStore:
 
         return self._write(act)
 
-    def suspend(self, task_id: str, token: str, commit: Commit, pause: float, error: Error | None) -> Task:
-        """See `TaskStore.suspend`."""
+    def back_off(self, task_id: str, token: str, commit: Commit, pause: float, error: Error | None) -> Task:
+        """See `TaskStore.back_off`."""
 
-        def sleep(task: Task, now: float, ran: float) -> Task:
-            return lifecycle.suspended(task, now, ran, pause, error)
+        def sleep(row: TaskRow, now: float, ran: float) -> Task:
+            return lifecycle.backed_off(row.task, now, ran, pause, error)
 
-        return self._write(lambda transaction: claiming.end(transaction, "suspend", task_id, token, commit, sleep))
+        return self._write(lambda transaction: claiming.end(transaction, "back_off", task_id, token, commit, sleep))
 
     def release(self, task_id: str, token: str, commit: Commit, pause: float = 0.0) -> Task:
         """See `TaskStore.release`."""
 
-        def hand_back(task: Task, now: float, ran: float) -> Task:
-            return lifecycle.handed_back(task, now, ran, pause)
+        def hand_back(row: TaskRow, now: float, ran: float) -> Task:
+            return lifecycle.handed_back(row.task, now, ran, pause)
 
         return self._write(lambda transaction: claiming.end(transaction, "release", task_id, token, commit, hand_back))
 
@@ -124,10 +115,10 @@ class SqlStore:
         """See `TaskStore.cancel`."""
         return self._write(lambda transaction: interventions.cancel(transaction, task_id, force))
 
-    def retry(self, task_id: str, reset: Iterable[str], attempt: int) -> Task:
+    def retry(self, task_id: str, reset: Iterable[str], attempt: int, revision: Revision | None = None) -> Task:
         """See `TaskStore.retry`."""
         paths = list(reset)
-        return self._write(lambda transaction: interventions.retry(transaction, task_id, paths, attempt))
+        return self._write(lambda transaction: interventions.retry(transaction, task_id, paths, attempt, revision))
 
     def discard(self, task_id: str) -> Task:
         """See `TaskStore.discard`."""
@@ -139,13 +130,19 @@ class SqlStore:
 
     def list(self, only: TaskFilter, limit: int = 50, cursor: str | None = None) -> Page[Task]:
         """See `TaskStore.list`."""
-        before = None if cursor is None else records.decode_cursor(cursor, 1)[0]
-        statement, params = _listing(only, before)
+        statement, params = listing.listing(only, cursor)
         text = self._sql.text(statement)
         params["limit"] = limit + 1
         found = self._read(lambda transaction: transaction.session.rows(text, params))
         page = [rows.read_task(row).task for row in found[:limit]]
-        return Page(page, records.encode_cursor(page[-1].task_id) if len(found) > limit else None)
+        return Page(page, listing.cursor_after(only, page[-1]) if len(found) > limit else None)
+
+    def step(self, task_id: str, path: str) -> StepRecord:
+        """See `TaskStore.step`."""
+        found = self._read(lambda transaction: transaction.belongings(self._sql.get_step, task_id, {"path": path}))
+        if not found:
+            raise NotFound("step", path)
+        return rows.read_step(found[0])
 
     def steps(self, task_id: str, limit: int | None = None, cursor: str | None = None) -> Page[StepRecord]:
         """See `TaskStore.steps`."""
@@ -217,48 +214,3 @@ class SqlStore:
         """See `TaskStore.unused`."""
         wanted = list(sha256s)
         return self._read(lambda transaction: sweeping.unused(transaction, wanted))
-
-    def now(self) -> float:
-        """See `TaskStore.now`."""
-        return self._read(lambda transaction: transaction.session.now())
-
-    def ping(self) -> None:
-        """See `TaskStore.ping`."""
-        self._read(lambda transaction: transaction.session.rows("SELECT 1", {}))
-
-    def close(self) -> None:
-        """See `TaskStore.close`."""
-        self._db.close()
-
-    def _write(self, work: Callable[[Transaction], T]) -> T:
-        return self._db.write(lambda session: work(self._transaction(session)))
-
-    def _read(self, work: Callable[[Transaction], T]) -> T:
-        return self._db.read(lambda session: work(self._transaction(session)))
-
-    def _transaction(self, session: Session) -> Transaction:
-        return Transaction(session, self._sql, self._lease_seconds, self._shards)
-
-
-def _listing(only: TaskFilter, before: str | None) -> tuple[sa.Select[Any], dict[str, Any]]:
-    wanted = {
-        "status": only.status and only.status.value,
-        "workflow_id": only.workflow_id,
-        "queue": only.queue,
-        "external_id": only.external_id,
-    }
-    params: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
-    statement = sa.select(tasks).where(*(tasks.c[name] == sa.bindparam(name) for name in params))
-    for number, (name, value) in enumerate(only.labels.items()):
-        params.update({f"label_{number}": name, f"value_{number}": value})
-        labelled = sa.select(labels.c.task_id).where(
-            labels.c.name == sa.bindparam(f"label_{number}"), labels.c.value == sa.bindparam(f"value_{number}")
-        )
-        statement = statement.where(tasks.c.task_id.in_(labelled))
-    if only.dead is not None:  # literally, so that the index of dead letters serves
-        statement = statement.where(tasks.c.dead == sa.literal_column(str(int(only.dead))))
-    if before is not None:
-        params["before"] = before
-        statement = statement.where(tasks.c.task_id < sa.bindparam("before"))
-    limit = sa.bindparam("limit", type_=sa.Integer)
-    return statement.order_by(tasks.c.task_id.desc()).limit(limit).offset(sa.literal_column("0")), params

@@ -26,7 +26,7 @@ def create_many(transaction: Transaction, new: Sequence[NewTask], max_queued: in
     created = [(one, task) for one, (task, is_new) in zip(new, answers, strict=True) if is_new]
     # Whoever inserts what another is inserting waits for it: all do so in one order.
     created.sort(key=lambda pair: (pair[0].idempotency_key or "", pair[0].task_id))
-    _insert(transaction, created)
+    insert(transaction, created)
     return answers
 
 
@@ -52,15 +52,20 @@ def _waiting(transaction: Transaction, asked: Mapping[str, int], max_queued: int
     return {queue: int(row[0][0] or 0) for queue, row in zip(queues, found, strict=True)}
 
 
-def _insert(transaction: Transaction, created: Sequence[tuple[NewTask, Task]]) -> None:
+def insert(transaction: Transaction, created: Sequence[tuple[NewTask, Task]]) -> None:
+    """Write new tasks, with all that belongs to them."""
     session, sql = transaction.session, transaction.sql
     definitions = {one.definition: one.definition_text for one, _ in created}
     texts = [{"definition": hash_, "text": text} for hash_, text in sorted(definitions.items())]
     session.do_many(sql.insert_definition, texts)
     transaction.insert_all([task for _, task in created])
+    labels = [
+        {"task_id": one.task_id, "name": name, "value": value}
+        for one, _ in created
+        for name, value in one.labels.items()
+    ]
+    session.do_many(sql.insert_label, labels)
     for one, task in created:
         if task.variables is not one.variables:
             transaction.put_value(task.task_id, "variables", one.variables)
-        labels = [{"task_id": task.task_id, "name": name, "value": value} for name, value in one.labels.items()]
-        session.do_many(sql.insert_label, labels)
         transaction.use_files(task.task_id, one.files)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from stepwell import lifecycle
 from stepwell.ports import Purged
-from stepwell.stores.sql import ledger, rows
+from stepwell.stores.sql import crews, ledger, publishing, rows
 from stepwell.stores.sql.rows import TaskRow
 from stepwell.stores.sql.transaction import Transaction
-from stepwell.task import Task
+from stepwell.task import Status, Task
 
 BATCH = 1000
 """How many tasks one call of `reap`, `wake` or `queued` answers at most."""
@@ -61,7 +61,10 @@ def queued(transaction: Transaction, older_than: float, line: tuple[str, int] | 
 def purge(transaction: Transaction, older_than: float, limit: int) -> Purged:
     """See `TaskStore.purge`."""
     session, sql = transaction.session, transaction.sql
-    ended = [row.task for row in transaction.batch(sql.lock_ended, session.now() - older_than, limit)]
+    latest = session.now() - older_than
+    publishing.forget(transaction, latest)
+    ended = _families(transaction, transaction.batch(sql.lock_ended_roots, latest, limit), limit)
+    transaction.listen_no_more([task.task_id for task in ended if task.status is Status.WAITING])
     gone = [{"task_id": task.task_id} for task in ended]
     _, dropped = session.look(*((sql.drop_file_uses, one) for one in gone))
     for forget in sql.forget:
@@ -69,7 +72,7 @@ def purge(transaction: Transaction, older_than: float, limit: int) -> Purged:
     hashes = sorted({task.definition for task in ended})
     session.do_many(sql.drop_definition, [{"definition": hash_} for hash_ in hashes])
     files = unused(transaction, sorted({sha256 for uses in dropped for (sha256,) in uses}))
-    transaction.count([(task, None) for task in ended])
+    transaction.moved.extend((task, None) for task in ended)
     return Purged(len(ended), files)
 
 
@@ -80,12 +83,23 @@ def unused(transaction: Transaction, sha256s: Iterable[str]) -> list[str]:
     return [sha256 for sha256, [[is_unused]] in zip(wanted, found, strict=True) if is_unused]
 
 
+def _families(transaction: Transaction, roots: Sequence[TaskRow], limit: int) -> list[Task]:
+    """Up to so many tasks: roots, and before them all that descend from them."""
+    if not roots:
+        return []
+    waiting = transaction.sql.waiting
+    ids = waiting.ids([row.task.task_id for row in roots])
+    found = transaction.session.rows(waiting.lock_of_roots, {**ids, "limit": limit})
+    children = [rows.read_task(row).task for row in found]
+    return [*children, *(row.task for row in roots[: limit - len(children)])]
+
+
 def _take(
     transaction: Transaction, lost: Iterable[TaskRow], now: float, become: Callable[[Task, float, float], Task]
 ) -> list[Task]:
     """Take running tasks from their workers: they ran until now, or until their lease was over."""
-    changes = []
+    changes: list[tuple[TaskRow, TaskRow]] = []
     for row in lost:
         ran = min(now, row.due or now) - (row.claimed_at or now)
         changes.append((row, replace(row, task=become(row.task, now, ran), token=None)))
-    return transaction.save_all(changes)
+    return crews.save_all(transaction, crews.without_busy_parents(transaction, changes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stepwell import lifecycle
@@ -22,20 +22,30 @@ MINUTE = 60
 Change = tuple[TaskRow | None, TaskRow]
 """A task before, None if it is new, and after."""
 
+Move = tuple[Task | None, Task | None]
+"""A task before and after, None if it was or is not there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
     """One transaction of a store.
 
-    Rows of tasks are locked one at a time, or in the order of their ids, or passing over those that are locked;
-    counters are written last. So no two transactions wait for each other. Counters are kept in `shards` rows
-    each, so that writers on many connections need not queue for one.
+    Rows of tasks are locked one at a time, a parent before its children, or in the order of their ids, or passing over
+    those that are locked; counters are written last. So hardly ever do two transactions wait for each other, and then
+    one of them is run again. Counters are kept in `shards` rows each, so that writers on many connections need not
+    queue for one.
+
+    `to_ring` are tasks of which the caller will not hear that they were queued. `moved` is still to be counted, and so
+    are `tallies`, by name of publications and counter.
     """
 
     session: Session
     sql: Statements
     lease_seconds: float
     shards: int
+    to_ring: list[Task] = field(default_factory=list)
+    moved: list[Move] = field(default_factory=list)
+    tallies: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def get(self, task_id: str) -> TaskRow:
         """The row of a task; raises `NotFound`."""
@@ -95,6 +105,15 @@ class Transaction:
         _, changed = self.session.look(*self._upserts(params))
         return {path for found in changed for (path,) in found}
 
+    def reset(self, task_id: str, paths: Sequence[str], steps: Iterable[StepRecord]) -> None:
+        """Make those of the steps that have these paths as before their first try; their outputs and their mail go,
+        and the outputs of the task."""
+        chosen = set(paths)
+        self.put_steps(task_id, [lifecycle.reset(step) for step in steps if step.path in chosen])
+        keys = ["outputs", *map(records.output_key, paths)]
+        self.session.do_many(self.sql.drop_value, [{"task_id": task_id, "key": key} for key in keys])
+        self.session.do_many(self.sql.waiting.drop_mail, [{"task_id": task_id, "name": path} for path in paths])
+
     def save(self, row: TaskRow, after: Task) -> Task:
         """Write what a task, read as `row`, has become; the other fields of `row` are written with it."""
         return self.save_all([(row, replace(row, task=after))])[0]
@@ -107,23 +126,24 @@ class Transaction:
         """Write new tasks, with their events and counters."""
         return self._write(self.sql.insert_task, [(None, TaskRow(task)) for task in tasks])
 
-    def count(self, changes: Sequence[tuple[Task | None, Task | None]]) -> None:
-        """Add what moved to the counters of the queues."""
+    def queue(self, row: TaskRow, now: float) -> Task:
+        """Queue a task that sleeps, of which the caller will not hear."""
+        task = self.save(row, lifecycle.woken(row.task, now))
+        self.to_ring.append(task)
+        return task
+
+    def write_counters(self) -> None:
+        """Add what moved to the counters: once, at the end, and in one order."""
         shard = random.randrange(self.shards)
-        counts = [
-            {"queue": queue, "name": name, "shard": shard, "number": number}
-            for (queue, name), number in _sums(changes)
-            if number
-        ]
-        endings = Counter(_endings(changes))
-        self.session.do_many(self.sql.ledger.count, counts)
-        self.session.do_many(
-            self.sql.ledger.count_ending,
-            [
-                {"minute": minute, "queue": queue, "status": status, "shard": shard, "number": number}
-                for (minute, queue, status), number in sorted(endings.items())
-            ],
-        )
+        self._add(self.sql.publishing.count, ("name", "counter"), self.tallies, shard)
+        self._add(self.sql.ledger.count, ("queue", "name"), _sums(self.moved), shard)
+        self._add(self.sql.ledger.count_ending, ("minute", "queue", "status"), Counter(_endings(self.moved)), shard)
+
+    def listen_no_more(self, task_ids: Sequence[str]) -> None:
+        """What these tasks waited for wakes them no more."""
+        if task_ids:
+            silent = self.session.rows(self.sql.waiting.drop_listens, self.sql.waiting.ids(task_ids))
+            self.tallies.subtract((name, "listening") for _, name in {(task_id, name) for task_id, name in silent})
 
     def _write(self, statement: str, changes: Sequence[Change]) -> list[Task]:
         written, told = [], []
@@ -135,8 +155,18 @@ class Transaction:
             written.append(rows.write_task(replace(after, due=due, last_event=after.last_event + len(events))))
         self.session.do_many(statement, written)
         self.session.do_many(self.sql.insert_event, told)
-        self.count([(None if before is None else before.task, after.task) for before, after in changes])
+        self.listen_no_more([before.task.task_id for before, after in changes if before and _awakes(before, after)])
+        self.moved.extend((None if before is None else before.task, after.task) for before, after in changes)
         return [after.task for _, after in changes]
+
+    def _add(self, statement: str, names: Sequence[str], sums: Mapping[Any, int], shard: int) -> None:
+        """Sorted, so that two transactions never wait for each other's counters."""
+        params = [
+            {**dict(zip(names, key, strict=True)), "shard": shard, "number": number}
+            for key, number in sorted(sums.items())
+            if number
+        ]
+        self.session.do_many(statement, params)
 
     def _due(self, task: Task) -> float | None:
         if task.status is Status.RUNNING:
@@ -160,18 +190,21 @@ def found_task(found: Sequence[Row], task_id: str) -> TaskRow:
     return rows.read_task(found[0])
 
 
-def _sums(changes: Sequence[tuple[Task | None, Task | None]]) -> list[tuple[tuple[str, str], int]]:
-    """Sorted, so that two transactions never wait for each other's counters."""
+def _awakes(before: TaskRow, after: TaskRow) -> bool:
+    return before.task.status is Status.WAITING and after.task.status is not Status.WAITING
+
+
+def _sums(moved: Iterable[Move]) -> Mapping[tuple[str, str], int]:
     sums: Counter[tuple[str, str]] = Counter()
-    for before, after in changes:
+    for before, after in moved:
         task = after or before
         if task is not None:
             for name, change in lifecycle.count_changes(before, after).items():
                 sums[task.queue, str(name)] += change
-    return sorted(sums.items())
+    return sums
 
 
-def _endings(changes: Sequence[tuple[Task | None, Task | None]]) -> Iterator[tuple[int, str, str]]:
-    for before, after in changes:
+def _endings(moved: Iterable[Move]) -> Iterator[tuple[int, str, str]]:
+    for before, after in moved:
         if after is not None and after.completed_at is not None and (before is None or not before.ended):
             yield int(after.completed_at // MINUTE), after.queue, str(after.status)

@@ -8,6 +8,10 @@ local function argument()
   return ARGV[taken]
 end
 
+local function text_or_nil(text)
+  if text ~= '' then return text end
+end
+
 -- The next arguments, as many as the one before them says.
 local function arguments()
   local found = {}

@@ -4,7 +4,7 @@
 local function allowed(steps, cancelled)
   local kept, place = {}, {}
   for _, step in ipairs(steps) do
-    if not (cancelled and step.flag == 'running') then
+    if not (cancelled and step.flag == 'begun') then
       local at = place[step.path] or #kept + 1
       kept[at], place[step.path] = step, at
     end
@@ -92,8 +92,17 @@ local function committed(state, headway, progress)
   if progress ~= '' then state.progress = progress end
 end
 
+-- A child whose ancestors are over is to be cancelled from now on.
+local function disown(task)
+  if task.state.cancel_requested or not is_disowned(task.state) then return end
+  task.state.cancel_requested = true
+  if task.before then task.before.cancel_requested = true end  -- told here
+  tell(task, '"task.cancel_requested",' .. task.state.attempt .. ']')
+end
+
 -- Apply a commit to a task that the caller has to save.
 local function write(task, commit)
+  disown(task)
   local steps = allowed(commit.steps, task.state.cancel_requested and not commit.undoing)
   committed(task.state, makes_headway(steps), commit.progress)
   local changed = put_steps(task, steps)

@@ -2,8 +2,6 @@
 -- answers nothing, or the refusal that the caller gets.
 local lifecycle = {}
 
-local ENDED = {completed = true, failed = true, cancelled = true}
-
 local function conflict(message, status) return {'conflict', message, status} end
 
 local function move(state, status)
@@ -29,12 +27,12 @@ local function forget_error(state)
   state.error, state.error_code, state.error_message = nil, nil, nil
 end
 
-function lifecycle.created(state, delay, run_at)
+function lifecycle.created(state, delay, run_at, is_held)
   local due = math.max(now + delay, run_at)
-  state.status = due > now and 'pending' or 'queued'
+  state.status = (is_held or due > now) and 'pending' or 'queued'
   state.wake_at = due > now and due or nil
   state.created_at, state.updated_at = now, now
-  state.ran_for, state.attempt, state.retry_count, state.crashes, state.step_count = 0, 1, 0, 0, 0
+  state.ran_for, state.retry_count, state.crashes, state.step_count = 0, 0, 0, 0
 end
 
 function lifecycle.started(state, worker)
@@ -44,7 +42,7 @@ function lifecycle.started(state, worker)
   state.worker, state.updated_at = worker, now
 end
 
--- `ending` holds what the worker says of the end: status, outputs, error, pause.
+-- `ending` holds what the worker says of the end: status, outputs, error, pause, due, undoing; and what `has_come`.
 function lifecycle.finish(state, ran, ending)
   if not ENDED[ending.status] then
     return conflict('a task cannot finish as ' .. ending.status, state.status)
@@ -55,10 +53,22 @@ function lifecycle.finish(state, ran, ending)
   state.outputs = ending.outputs
   state.error, state.error_code, state.error_message = ending.error, ending.error_code, ending.error_message
   state.completed_at, state.wake_at = now, nil
-  state.dead = ending.status == 'failed'
+  state.dead = ending.status == 'failed' and not state.ancestors
 end
 
 function lifecycle.suspend(state, ran, ending)
+  local refusal = move(state, 'waiting')
+  if refusal then return refusal end
+  unclaimed(state, ran)
+  local is_to_end = state.cancel_requested and not ending.undoing
+  if ending.has_come or is_to_end or ending.due and ending.due <= now then
+    state.status = 'queued'
+  else
+    state.wake_at = ending.due
+  end
+end
+
+function lifecycle.back_off(state, ran, ending)
   local refusal = move(state, 'waiting')
   if refusal then return refusal end
   unclaimed(state, ran)
@@ -85,7 +95,7 @@ function lifecycle.lost(state, ran)
   unclaimed(state, ran)
   state.crashes = state.crashes + 1
   if state.crashes >= MAX_CRASHES then
-    state.status, state.completed_at, state.dead = 'failed', now, true
+    state.status, state.completed_at, state.dead = 'failed', now, not state.ancestors
     state.error_code = 'worker_lost'
     state.error_message = string.format(
       'its worker was lost %d times without a newly committed step (the last was %s)', state.crashes, worker)
@@ -123,10 +133,11 @@ function lifecycle.cancelled(state, force)
   return move(state, 'cancelled')
 end
 
-function lifecycle.retried(state)
+function lifecycle.retried(state, attempt, is_held)
   local refusal = only(state, ENDED, 'cancelled or completed or failed')
   if refusal then return refusal end
-  state.status, state.attempt, state.updated_at = 'queued', state.attempt + 1, now
+  state.status = is_held and 'pending' or 'queued'
+  state.attempt, state.updated_at = attempt or state.attempt + 1, now
   state.retry_count, state.crashes, state.ran_for = 0, 0, 0
   state.completed_at, state.dead, state.cancel_requested, state.outputs, state.progress = nil, nil, nil, nil, nil
   forget_error(state)
@@ -148,7 +159,7 @@ function lifecycle.kinds(before, after)
   elseif after.cancel_requested and not before.cancel_requested then
     kinds[1] = 'task.cancel_requested'
   end
-  if not before and after.status == 'queued' or before and before.status ~= after.status then
+  if after.status ~= 'pending' and not (before and before.status == after.status) then
     kinds[#kinds + 1] = 'task.' .. (after.status == 'running' and 'started' or after.status)
   end
   return kinds

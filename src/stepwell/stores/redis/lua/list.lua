@@ -1,4 +1,4 @@
--- A part of a list, newest first. The shortest of the lists that the filter names is walked, the others are asked for
+-- A part of a list of root tasks, newest first. The shortest of the lists that the filter names is walked, the others are asked for
 -- each id; at most LOOKS ids in one call, then the caller goes on after the last one.
 local LOOKS = 2000
 local status, queue, dead, before, wanted = argument(), argument(), argument(), argument(), tonumber(argument())
@@ -64,9 +64,9 @@ local function newest(list, most)
   if string.sub(list, 1, #running_prefix) ~= running_prefix then
     return call('ZREVRANGEBYLEX', list, before == '' and '+' or '(' .. before, '-', 'LIMIT', 0, most)
   end
-  local ids = {}
+  local ids, children = {}, listing('running', string.sub(list, #running_prefix + 1), true)
   for _, id in ipairs(call('ZRANGE', list, 0, -1)) do  -- in order of their leases, and few
-    if before == '' or id < before then ids[#ids + 1] = id end
+    if (before == '' or id < before) and not call('ZSCORE', children, id) then ids[#ids + 1] = id end
   end
   table.sort(ids, function(a, b) return a > b end)
   return {unpack(ids, 1, math.min(most, #ids))}

@@ -1,4 +1,5 @@
--- Moves of tasks from state to state. Each goes through `save`, which keeps lists, timers, totals, events and bells in step.
+-- What a move of a task from state to state changes: lists, timers, totals, events and bells. `save` does all of it.
+local save  -- the end of a child moves its parent and other children
 
 local function copy(state)
   local other = {}
@@ -13,15 +14,21 @@ local function load_to_move(id)
   return task
 end
 
--- Where a task waits for its time, with when it next needs a look as the score.
+-- Where a task waits for its time, with when it next needs a look as the score. Nobody looks at a task that waits without
+-- a time limit, nor at a child that is held, nor at one that ended, which goes with its root.
 local function timer(state)
   if state.status == 'queued' then return key('queued', state.priority .. ':' .. state.queue), state.updated_at end
   if state.status == 'running' then return key('running', state.queue), now + LEASE_SECONDS end
-  if ENDED[state.status] then return NAMESPACE .. 'ended', state.completed_at end
-  return NAMESPACE .. 'asleep', state.wake_at
+  if not ENDED[state.status] then return state.wake_at and NAMESPACE .. 'asleep', state.wake_at end
+  return not state.ancestors and NAMESPACE .. 'ended', state.completed_at
 end
 
--- The lists that a task is in for good. `labels` holds names and values by turns.
+-- How a child is called in the list of children of its parent: in order of places and indices.
+local function member_of(id, state)
+  return (state.place or '') .. '\0' .. string.format('%010d', state.index or 0) .. '\0' .. id
+end
+
+-- The lists that a root task is in for good. `labels` holds names and values by turns.
 local function lists_of(named)
   local lists = {key('workflow', named.workflow)}
   if named.external ~= '' then lists[2] = key('external', named.external) end
@@ -60,15 +67,15 @@ end
 local function enter(task)
   local id, state = task.id, task.state
   local at, score = timer(state)
-  call('ZADD', at, number_text(score), id)
-  local list = listing(state.status, state.queue)
+  if at then call('ZADD', at, number_text(score), id) end
+  local list = listing(state.status, state.queue, state.ancestors)
   if list ~= at then call('ZADD', list, 0, id) end
 end
 
 local function leave(id, state)
   local at = timer(state)
-  call('ZREM', at, id)
-  local list = listing(state.status, state.queue)
+  if at then call('ZREM', at, id) end
+  local list = listing(state.status, state.queue, state.ancestors)
   if list ~= at then call('ZREM', list, id) end
 end
 
@@ -91,51 +98,4 @@ local function ring_for_move(task, before)
     bell.removed(id, after.queue, after.priority, now)
   end
   if after.status == 'queued' then ring(task) end
-end
-
--- Write what a task has become.
-local function save(task)
-  local before, after = task.before, task.state
-  tell_move(task, before)
-  count(before, after)
-  keep(task)
-  if before.status ~= after.status then
-    leave(task.id, before)
-    enter(task)
-    mark_dead(task, before)
-    ring_for_move(task, before)
-  elseif before.dead ~= after.dead then
-    mark_dead(task, before)
-  end
-  return task
-end
-
-local function was_released_by(state, token)
-  return state.released ~= nil and string.match(state.released, '^[^:]*:(.*)$') == token
-end
-
-local function give_up(task)
-  task.state.token, task.state.claimed_at = nil, nil
-end
-
--- The running tasks whose state is `wanted`. Looks at all that run: for what is seldom asked.
-local function running(wanted)
-  local found = {}
-  for _, queue in ipairs(known_queues()) do
-    for _, id in ipairs(call('ZRANGE', key('running', queue), 0, -1)) do
-      local task = load_to_move(id)
-      if task and wanted(task.state) then found[#found + 1] = task end
-    end
-  end
-  return found
-end
-
--- Take a task from a worker that is lost; its running time ends with its lease.
-local function lose(task, become)
-  local state = task.state
-  local lease_end = tonumber(call('ZSCORE', key('running', state.queue), task.id) or now)
-  local claimed_at = state.claimed_at
-  give_up(task)
-  become(state, math.min(now, lease_end) - claimed_at, {pause = 0})
-  return save(task)
 end

@@ -33,9 +33,29 @@ end
 -- What the caller gets to see of a task.
 local function shown(task) return {task.id, task.request, encode(task.state)} end
 
--- The list, in order of ids, of the tasks in this state and queue. Those that run are few: their timers are their list.
-local function listing(status, queue)
+-- The list, in order of ids, of the tasks in this state and queue; children have lists of their own. Of those that run,
+-- which are few, the timers are the list.
+local function listing(status, queue, is_child)
+  if is_child then return key('child', status .. ':' .. queue) end
   return status == 'running' and key('running', queue) or key('list', status .. ':' .. queue)
+end
+
+-- How many tasks, children too, are in this state and queue.
+local function number_in(status, queue)
+  local number = call('ZCARD', listing(status, queue))
+  return status == 'running' and number or number + call('ZCARD', listing(status, queue, true))
+end
+
+local function parent_of(state) return state.ancestors and state.ancestors[#state.ancestors] end
+
+-- Whether a child has to be cancelled because of its ancestors, as lifecycle.disowned says.
+local function is_disowned(state)
+  for _, id in ipairs(state.ancestors or {}) do
+    local found = call('LINDEX', key('task', id), 1)
+    local ancestor = found and decode(string.match(found, '^[^\n]*'))
+    if ancestor and (ENDED[ancestor.status] or ancestor.cancel_requested and not state.undoing) then return true end
+  end
+  return false
 end
 
 -- Events are JSON arrays of time, kind, data, and a path if there is one; data that is but an attempt is its number.
