@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import threading
 import time
@@ -24,4 +25,13 @@ def new_task_id() -> str:
         _last = stamp = max(stamp, _last + 1)
     milliseconds, fraction = stamp >> 12, stamp & 0xFFF
     tail = secrets.randbits(62)
+    return str(uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | tail))
+
+
+def derived_task_id(seed: str, at: float) -> str:
+    """The same id for the same seed and time (seconds since 1970): who makes a task and dies before it can tell, makes
+    the same one again."""
+    digest = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:10])
+    fraction, tail = digest >> 62 & 0xFFF, digest & (1 << 62) - 1
+    milliseconds = int(at * 1000) & (1 << 48) - 1
     return str(uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | tail))

@@ -34,9 +34,14 @@ class ActionContext:
     secrets: Mapping[str, str] = field(default_factory=dict)
     cancelled: bool = False
     reports: list[dict[str, Any]] = field(default_factory=list)
+    emitted: list[tuple[str, Any]] = field(default_factory=list)
 
     def mask(self, text: str) -> str:
         return Masker(self.secrets.values()).mask_text(text)
+
+    def emit(self, name: str, payload: Any = None) -> str:
+        self.emitted.append((name, payload))
+        return str(len(self.emitted))
 
     def progress(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -20,16 +20,17 @@ from stepwell.engine.threads import Threads
 from stepwell.engine.watchdog import Watchdog
 from stepwell.ids import new_task_id
 from stepwell.lifecycle import CRASH_DELAY, MAX_CRASHES
-from stepwell.plan import Node
-from stepwell.ports import Claim, Commit, Receipt
+from stepwell.plan import Node, undoes
+from stepwell.ports import Claim, Commit, Receipt, Suspension
+from stepwell.publishing import Publisher
 from stepwell.registry import Action, actions
 from stepwell.secrets import Masker, SecretSource
 from stepwell.stores.files import FsspecFileStore
 from stepwell.stores.memory import MemoryStore
 from stepwell.strict_yaml import parse
-from stepwell.task import Error, NewTask, Status, StepRecord, Task
+from stepwell.task import Crew, Error, NewTask, Status, StepRecord, Task
 from stepwell.values import decode, encode
-from stepwell.workflow import Workflow
+from stepwell.workflow import Bundle
 
 FACTOR = 1000.0
 """How much faster than the world the harness's time runs."""
@@ -89,6 +90,24 @@ class CrashingStore(MemoryStore):
         self._count(not self.before)
         return task
 
+    def suspend(self, task_id: str, token: str, commit: Commit, suspension: Suspension) -> Task:
+        self._count(self.before)
+        task = super().suspend(task_id, token, commit, suspension)
+        self._count(not self.before)
+        return task
+
+    def spawn(self, task_id: str, token: str, path: str, crew: Crew, children: Sequence[NewTask]) -> Crew:
+        self._count(self.before)
+        spawned = super().spawn(task_id, token, path, crew, children)
+        self._count(not self.before)
+        return spawned
+
+    def cancel_children(self, task_id: str, path: str | None = None) -> Sequence[Task]:
+        self._count(self.before)
+        cancelled = super().cancel_children(task_id, path)
+        self._count(not self.before)
+        return cancelled
+
     def _count(self, counts: bool) -> None:
         self.writes += counts
         if counts and self.crash_at is not None and self.writes == self.crash_at:
@@ -104,6 +123,7 @@ class Harness:
     secrets: Mapping[str, str] = field(default_factory=dict)
     interactive: bool = False
     real_time: bool = False
+    suspend_after: float = 5.0
 
     def __post_init__(self) -> None:
         self.time = FastTime()
@@ -119,18 +139,20 @@ class Harness:
             files=self.files,
             names=lambda claim, records, now, fetch: self._names(claim, records, now, fetch, source),
             resolve=_resolve,
+            publish=Publisher(self.store).publish,
             worker="test",
             threads=Threads(),
             watchdog=Watchdog(),
             clock=Clock() if self.real_time else self.time,
             lease_seconds=10.0,
             interactive=self.interactive,
+            suspend_after=self.suspend_after,
         )
         return Engine(means)
 
     def create(self, text: str, *, retries: int = 0, timeout: float = 1e9, **variables: Any) -> Task:
         """A queued task of this workflow."""
-        workflow = Workflow.model_validate(parse(text).data)
+        workflow = Bundle.model_validate(parse(text).data)
         snapshot = workflow.model_dump_json(by_alias=True, exclude_unset=True)
         new = NewTask(
             task_id=new_task_id(),
@@ -142,23 +164,22 @@ class Harness:
             variables=encode(variables),
             timeout=timeout,
             max_retries=retries,
-            undo=bool(workflow.on_cancel or workflow.finally_),
+            undo=undoes(snapshot),
         )
         return self.store.create(new)[0]
 
     def run(self, text: str, *, retries: int = 0, timeout: float = 1e9, **variables: Any) -> Task:
-        """Run a workflow to its end, through the waits of task retries."""
+        """Run a workflow to its end, through all pauses."""
         return self.finish(self.create(text, retries=retries, timeout=timeout, **variables).task_id)
 
     def finish(self, task_id: str) -> Task:
-        """Run an existing task to its end."""
-        while True:
-            task = self.once(task_id)
-            assert task is not None, "the task could not be claimed"
-            if task.status is not Status.WAITING:
-                return task
-            self.time.skip(task.wake_at - self.store.now() + 1 if task.wake_at else 0)
-            assert [woken.task_id for woken in self.store.wake()] == [task_id]
+        """Run an existing task to its end, through all pauses."""
+        while not (task := self.store.get(task_id)).ended:
+            if task.status is Status.WAITING:
+                self.time.skip(task.wake_at - self.store.now() + 1 if task.wake_at else 0)
+                assert [woken.task_id for woken in self.store.wake()] == [task_id]
+            assert self.once(task_id) is not None, "the task could not be claimed"
+        return task
 
     def once(self, task_id: str) -> Task | None:
         """One run of a task, from claim to wherever it ends."""

@@ -375,11 +375,18 @@ def test_a_groups_time_limit_holds_for_all_inside(timed: Harness) -> None:
     assert timed.statuses(task) == {"group": "failed", "group/a": "failed", "after": "completed"}
 
 
-def test_retries_do_not_outlive_the_tasks_time(harness: Harness) -> None:
+def test_retries_do_not_outlive_the_tasks_time(timed: Harness) -> None:
     flaky = Flaky(99)
     use("flaky", flaky)
-    task = harness.run("steps: [{id: a, uses: flaky, retry: {max_retries: 9, delay: 1d, max_delay: 1d}}]", timeout=3600)
+    task = timed.run("steps: [{id: a, uses: flaky, retry: {max_retries: 9, delay: 4s, jitter: false}}]", timeout=3)
     assert (task.status, flaky.calls) == (Status.FAILED, 1)
+
+
+def test_a_pause_for_which_the_task_is_suspended_takes_none_of_its_time(harness: Harness) -> None:
+    flaky = Flaky(2)
+    use("flaky", flaky)
+    task = harness.run("steps: [{id: a, uses: flaky, retry: {max_retries: 9, delay: 1d, max_delay: 1d}}]", timeout=3600)
+    assert (task.status, flaky.calls) == (Status.COMPLETED, 3)
 
 
 @pytest.mark.parametrize("swallow", [True, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from pathlib import Path
@@ -162,6 +163,8 @@ def test_the_rest_of_a_retry_pause_is_waited_for_after_a_crash(harness: Harness)
 
     use("flaky", flaky)
     created = harness.create("steps: [{id: a, uses: flaky, retry: {max_retries: 1, delay: 50s, jitter: false}}]")
+    harness.suspend_after = math.inf
+    harness.engine = harness.new_engine()
     harness.store.crash_at = 2
     with pytest.raises(Crash):
         harness.once(created.task_id)
@@ -286,6 +289,8 @@ def test_a_cancel_ends_a_retry_pause(timed: Harness) -> None:
         raise Fail("again")
 
     use("fail_once", fail)
+    timed.suspend_after = math.inf
+    timed.engine = timed.new_engine()
     created = timed.create("steps: [{id: a, uses: fail_once, retry: {max_retries: 1, delay: 1h, max_delay: 1h}}]")
     over: SimpleQueue[Task | None] = SimpleQueue()
     threading.Thread(target=timed.engine.run, args=(created.task_id, over.put), daemon=True).start()
@@ -341,6 +346,21 @@ def test_writes_with_a_stale_token_are_refused(harness: Harness) -> None:
     with pytest.raises(ClaimLost):
         harness.store.commit(created.task_id, "first", Commit())
     assert EXTRA == {}
+
+
+def test_what_a_lost_worker_left_running_is_shown_as_cancelled_after_a_cancel(
+    harness: Harness, calls: Counter[str]
+) -> None:
+    created = harness.create("steps: [{id: a, uses: count, with: {name: a}}]\nfinally: [{id: z, output: 1}]")
+    harness.store.crash_at, harness.store.before = 2, True
+    with pytest.raises(Crash):
+        harness.once(created.task_id)
+    harness.lose()
+    harness.store.cancel(created.task_id)
+    task = harness.finish(created.task_id)
+    assert task.status is Status.CANCELLED
+    assert harness.statuses(task) == {"a": "cancelled", "finally/z": "completed"}
+    assert calls["a"] == 1
 
 
 # -- what a crash must not make the engine forget ---------------------------------------------------------------------

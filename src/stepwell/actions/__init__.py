@@ -2,6 +2,7 @@
 
 from stepwell.registry import actions
 
+actions.promise("stepwell.actions.events", "event.emit")
 actions.promise("stepwell.actions.files", "file.read", "file.write")
 actions.promise("stepwell.actions.flow", "fail", "log", "sleep", "stop")
 actions.promise("stepwell.actions.http", "http.request")

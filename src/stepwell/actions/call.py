@@ -27,10 +27,20 @@ def resolve(target: str, folder: Path) -> Action:
     module_name, _, function_name = target.partition(":")
     if not (module_name and function_name) or module_name.startswith("."):
         raise invalid(f"call: {target!r} does not name a function: write module:function")
-    folders = [Path.cwd(), folder.resolve()]
-    _make_importable(folders)
+    folders = _folders(folder)
     module = _import(module_name, folders)
     return Action(f"call {target}", _callable(_member(module, function_name, folders), target))
+
+
+def import_own(name: str, folder: Path) -> ModuleType:
+    """The module of this name, looked for where `resolve` does. Raises `Fail`."""
+    return _import(name, _folders(folder))
+
+
+def _folders(folder: Path) -> Sequence[Path]:
+    folders = [Path.cwd(), folder.resolve()]
+    _make_importable(folders)
+    return folders
 
 
 def _make_importable(folders: Sequence[Path]) -> None:

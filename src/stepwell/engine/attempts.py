@@ -41,12 +41,12 @@ class Attempts:
                 raise outcome.stop
             if outcome.error is None:
                 return outcome
-            record = self._failed(record, outcome.error)
+            record = self.failed(record, outcome.error)
             if outcome.interrupted and (reason := scope.halt):
                 self._interrupted(record, reason)
             await self.pause(node, scope, record, outcome.error)
 
-    def _retry_pause(self, node: Node, scope: Scope, record: StepRecord, error: Error) -> float | None:
+    def retry_pause(self, node: Node, scope: Scope, record: StepRecord, error: Error) -> float | None:
         """Seconds until a failed step may be tried again; None if it may not."""
         plan = node.retry
         if plan is None or not error.retryable or scope.halt not in (None, DRAINED):
@@ -87,7 +87,8 @@ class Attempts:
             history=(*record.history, Attempt(number, self._run.now(), self._run.means.worker)),
         )
 
-    def _failed(self, record: StepRecord, error: Error) -> StepRecord:
+    def failed(self, record: StepRecord, error: Error) -> StepRecord:
+        """Write that the last attempt has failed; what comes of that is for `pause` to say."""
         last = replace(record.history[-1], completed_at=self._run.now(), error=replace(error, traceback=None))
         history = shortened((*record.history[:-1], last))
         return self._records.write(record, status=StepStatus.PENDING, error=error, history=history)
@@ -103,22 +104,26 @@ class Attempts:
         retry = node.step.on_crash == "retry"
         message = "the worker died while the step ran"
         error = Error("worker_lost", message, record.id, record.path, record.attempts, retryable=retry)
-        record = self._failed(record, error)
+        record = self.failed(record, error)
         if not retry:
             raise StepFailed(error)
         return replace(record, tries=record.tries - 1)
 
     async def pause(self, node: Node, scope: Scope, record: StepRecord, error: Error) -> None:
-        """Wait for what is left of the pause before the next retry; raises `StepFailed` if there is to be none."""
-        pause = self._retry_pause(node, scope, record, error)
+        """Wait for what is left of the pause before the next retry; raises `StepFailed` if there is to be none, or no
+        time for one."""
+        pause = self.retry_pause(node, scope, record, error)
         if pause is None:
             raise StepFailed(error)
         failed_at = record.history[-1].completed_at if record.history else record.completed_at
         left = max(0.0, (failed_at or self._run.now()) + pause - self._run.now())
-        if scope.deadline is not None and self._run.elapsed() + left >= scope.deadline:
+        is_held = not self._run.waiting.is_long(left)  # else the pause may take no running time
+        if is_held and scope.deadline is not None and self._run.elapsed() + left >= scope.deadline:
             raise StepFailed(error)
         self._run.go_on(scope, record)
         await self._run.sleep(left, scope)
+        if self._run.out_of_time(scope) and not scope.halt:
+            raise StepFailed(error)
         self._run.go_on(scope, record)
 
 

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sys
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from stepwell.engine.journal import Journal
 from stepwell.engine.workfolder import Files, WorkFolder
+from stepwell.errors import Fail, InvalidInput
 from stepwell.secrets import Masker
+from stepwell.task import Publication
 from stepwell.values import decode, encode
 
 log = logging.getLogger("stepwell.task")
 
+Publish = Callable[[str, object, str], tuple[Publication, bool]]
+"""Publishes an event: its name, its payload, its key."""
+
 
 class StepContext:
-    """What one attempt sees of its task."""
+    """What one attempt sees of its task. `done_before`: the attempt of this step that completed last, if it is run
+    again after that; its idempotency key is another one then."""
 
     def __init__(
         self,
@@ -27,21 +34,20 @@ class StepContext:
         step_id: str | None,
         path: str,
         attempt: int,
+        done_before: int,
         secrets: Mapping[str, str],
         masker: Masker,
         journal: Journal,
         folder: WorkFolder,
+        publish: Publish,
     ) -> None:
         self.task_id, self.step_id, self.path, self.attempt = task_id, step_id, path, attempt
+        self.idempotency_key = f"{task_id}/{path}{f'/{done_before}' if done_before else ''}"
         self.secrets = secrets
         self.cancelled = False
         self._masker, self._journal, self._folder = masker, journal, folder
+        self._publish, self._emitted = publish, itertools.count(1)
         self._bytes: tuple[float, int] | None = None
-
-    @property
-    def idempotency_key(self) -> str:
-        """The same for every attempt of this step and item."""
-        return f"{self.task_id}/{self.path}"
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -77,6 +83,15 @@ class StepContext:
         }
         given = {key: value for key, value in changes.items() if value is not None}
         self._journal.progress(decode(self.encode(given, "the progress")))
+
+    def emit(self, name: str, payload: Any = None) -> str:
+        """Publish an event; the key is the same in every attempt, so that it is published once."""
+        text = decode(self.encode(payload, "the payload"))
+        try:
+            publication, _ = self._publish(name, text, f"{self.idempotency_key}/{next(self._emitted)}")
+        except InvalidInput as error:
+            raise Fail(f"the event was not published: {error}", code="invalid", retryable=False) from error
+        return publication.id
 
     def line(self, level: int, message: str) -> None:
         """Add a log line to the task's events."""

@@ -1,4 +1,4 @@
-"""How a task ends: its steps, then what the definition asks for after a failure or a cancel, then `finally`."""
+"""How a task ends: its steps; after a failure or a cancel what undoes them, and what the definition says; `finally`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from stepwell.engine.outcomes import Halted, StepFailed
+from stepwell.engine.parts import run_part
 from stepwell.engine.scope import DRAINED, Derived
 from stepwell.engine.steps import Steps
+from stepwell.engine.undo import Undo
 from stepwell.errors import ExpressionError, Fail, NotFound, Stop
-from stepwell.lifecycle import TASK_RETRY_BACKOFF, TASK_RETRY_DELAY, TASK_RETRY_MAX_DELAY, pause_before
+from stepwell.lifecycle import (
+    TASK_RETRY_BACKOFF,
+    TASK_RETRY_DELAY,
+    TASK_RETRY_MAX_DELAY,
+    compensated,
+    pause_before,
+)
 from stepwell.plan import Block
 from stepwell.task import Error, Status
 
@@ -32,9 +40,14 @@ class Ending:
 
 HANDED_BACK = Ending(Status.QUEUED)
 
+CANCEL = Error("cancelled", "the task was cancelled", retryable=False)
+"""What `error` is to steps that undo a cancelled task."""
+
 
 async def main(run: Run, steps: Steps) -> Ending:
     """The whole of a task, as one fiber."""
+    if run.is_begun_again:
+        run.records.begin_again()
     ending = await _steps(run, steps)
     if ending.status is Status.WAITING or ending is HANDED_BACK:
         return ending
@@ -46,9 +59,15 @@ async def main(run: Run, steps: Steps) -> Ending:
 
 
 async def _steps(run: Run, steps: Steps) -> Ending:
+    outputs = "null"
     try:
-        await steps.block(run.plan.steps, run.root)
+        if run.claim.task.part:
+            outputs = await run_part(run, steps)
+        else:
+            await steps.block(run.plan.steps, run.root)
     except Stop as stop:
+        if run.claim.task.part:  # its parent is to hear of that
+            return Ending(Status(stop.status), error=Error("stopped", stop.message, retryable=False))
         if stop.status == Status.CANCELLED:
             error = Error("stopped", stop.message, retryable=False) if stop.message else None
             return Ending(Status.CANCELLED, error=error)
@@ -56,7 +75,7 @@ async def _steps(run: Run, steps: Steps) -> Ending:
         return _failed(run, failure.error)
     except Halted as halted:
         return HANDED_BACK if halted.reason == DRAINED else Ending(Status.CANCELLED)
-    return _completed(run)
+    return Ending(Status.COMPLETED, outputs=outputs) if run.claim.task.part else _completed(run)
 
 
 def _completed(run: Run) -> Ending:
@@ -70,6 +89,10 @@ def _completed(run: Run) -> Ending:
 
 async def _afterwards(run: Run, steps: Steps, ending: Ending) -> Ending:
     plan = run.plan
+    if ending.status is not Status.COMPLETED:
+        await Undo(run, steps).run(ending.error or CANCEL)
+    if run.claim.task.part:
+        return ending
     if ending.status is Status.FAILED:
         await _aside(run, steps, plan.on_failure, "on_failure", "1", ending.error)
     elif ending.status is Status.CANCELLED:
@@ -88,7 +111,8 @@ async def _aside(
 
 def _failed(run: Run, error: Error) -> Ending:
     task = run.claim.task
-    if not error.retryable or task.retry_count >= task.max_retries or run.out_of_time(run.root):
+    is_last = not error.retryable or task.retry_count >= task.max_retries or run.out_of_time(run.root)
+    if is_last or compensated(run.records.by_path.values()):  # what is undone already is not gone on with
         return Ending(Status.FAILED, error=replace(error, traceback=None))
     run.records.begin_again()
     jitter = Derived(f"{task.task_id}/{task.attempt}", 0).random()

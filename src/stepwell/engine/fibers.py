@@ -78,6 +78,11 @@ class Fibers:
         """Whether some fiber can go on."""
         return bool(self._ready)
 
+    def close(self) -> None:
+        """Go on with none of them any more."""
+        while self._ready:
+            self._ready.popleft()[0].close()
+
     def run(self) -> None:
         """Let every fiber go on until all of them wait for something from outside."""
         while self._ready:

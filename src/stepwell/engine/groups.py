@@ -1,4 +1,4 @@
-"""Steps that hold other steps: groups, parallel groups and switches."""
+"""Steps that hold other steps: groups, parallel groups, switches, races and other workflows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from stepwell.engine.attempts import Attempts
 from stepwell.engine.outcomes import StepFailed, failing_step
+from stepwell.engine.races import Races
 from stepwell.engine.scope import Scope
+from stepwell.engine.workflows import Workflows
 from stepwell.plan import Block, Node
 from stepwell.task import Error, StepRecord, StepStatus
 from stepwell.values import decode, encode
@@ -17,16 +19,25 @@ if TYPE_CHECKING:
 
 
 class Groups:
-    """Runs what is inside a step; `block` runs a list of steps."""
+    """Runs what is inside a step; `block` runs a list of steps, `races` the racers of a race, `workflows` another
+    workflow."""
 
-    def __init__(self, run: Run, attempts: Attempts, block: Callable[[Block, Scope], Awaitable[None]]) -> None:
-        self._run, self._records, self._attempts, self._block = run, run.records, attempts, block
+    def __init__(
+        self,
+        run: Run,
+        attempts: Attempts,
+        block: Callable[[Block, Scope], Awaitable[None]],
+        races: Races,
+        workflows: Workflows,
+    ) -> None:
+        self._run, self._records, self._attempts = run, run.records, attempts
+        self._block, self._races, self._workflows = block, races, workflows
 
     async def run(self, node: Node, scope: Scope, record: StepRecord) -> tuple[Scope, str]:
         """The inner scope and the JSON text of the output. A retry goes on from what failed inside.
 
-        A group that a lost worker left running goes on within the same try; one that was left in the pause before
-        a retry waits for the rest of it.
+        A group that was left running, by a lost worker or for a wait inside it, goes on within the same try; one that
+        was left in the pause before a retry waits for the rest of it.
         """
         resumed = record.status is StepStatus.RUNNING
         if not resumed and record.tries and record.error:
@@ -39,6 +50,8 @@ class Groups:
                 tries=record.tries + (not resumed),
                 error=None,
                 completed_at=None,
+                winner=record.winner if resumed else None,
+                ran_before=record.ran_before if resumed else self._run.ran,
             )
             try:
                 return await self._once(node, scope, record)
@@ -52,16 +65,22 @@ class Groups:
 
     async def _before_retry(self, node: Node, scope: Scope, record: StepRecord, error: Error) -> None:
         await self._attempts.pause(node, scope, record, error)
-        self._records.begin_again(f"{record.path}/")
+        also = self._workflows.finals(node, record) if node.kind == "workflow" else ()
+        self._records.begin_again(f"{record.path}/", also)
 
     async def _once(self, node: Node, scope: Scope, record: StepRecord) -> tuple[Scope, str]:
         with failing_step(node, record.path, "timeout"):
             limit = None if node.timeout is None else node.timeout(self._run.names.of(node, scope, record, "timeout"))
+        ran_before = self._run.ran if record.ran_before is None else record.ran_before
+        deadline = None if limit is None else self._run.deadline(limit, ran_before)
+        if node.kind == "workflow":
+            return scope, await self._workflows.run(node, scope, record, deadline)
         block = node.block if node.kind != "switch" else self._case(node, scope, record)
-        deadline = None if limit is None else self._run.elapsed() + limit
         inner = Scope(block, record.path, record.position, scope, deadline=deadline)
         if block is None:
             return inner, "null"
+        if node.kind == "race":
+            return inner, await self._races.run(block, inner)
         await self._block(block, inner)
         return inner, self._output(node, block, inner)
 

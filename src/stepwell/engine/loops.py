@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from stepwell.engine.children import Children
+from stepwell.engine.children import Children, Item
+from stepwell.engine.crews import Limits
 from stepwell.engine.fibers import Mailbox
 from stepwell.engine.outcomes import Halted, StepFailed, failing_step, graver
 from stepwell.engine.scope import FAILED, Scope
@@ -42,6 +45,11 @@ class Items:
         return self.failed <= self.allowed
 
     @property
+    def may_fail(self) -> int:
+        """How many more items may fail."""
+        return len(self.values) if math.isinf(self.allowed) else max(0, math.floor(self.allowed) - self.failed)
+
+    @property
     def listed(self) -> list[dict[str, Any]]:
         """The failures, in item order."""
         return [self.failures[index] for index in sorted(self.failures)]
@@ -67,7 +75,9 @@ class Loops:
             items = _items(plan, self._run.names.of(node, scope, record, "foreach"))
         count = len(items.values)
         record = self._records.write(record, inputs=encode({"items": count}))
-        await self._all(node, plan.name, Scope(None, record.path, record.position, scope), record, items)
+        around = Scope(None, record.path, record.position, scope)
+        run_all = self._all if node.queue is None else self._spread
+        await run_all(node, plan.name, around, record, items)
         texts = [self._run.names.text(self._records.part(node, record, index)) for index in range(count)]
         self._records.write(
             self._records[record.path],
@@ -98,9 +108,13 @@ class Loops:
     async def _all(self, node: Node, name: str, around: Scope, record: StepRecord, items: Items) -> None:
         mailbox, waiting = Mailbox(), deque(enumerate(items.values))
         failure: StepwellError | None = None
+        left_out = False
         while True:
-            while waiting and items.has_room and not around.halt:
+            while waiting and items.has_room:
                 index, item = waiting.popleft()
+                if around.halt and not self._records.leads_on(node, f"{record.path}[{index}]", around):
+                    left_out = True
+                    continue
                 inner = Scope(None, around.path, around.position, around, {name: item, "index": index})
                 mailbox.expect(index, self._run.spawn(self._part(node, inner, record, index, items.tolerates)))
                 items.running += 1
@@ -117,8 +131,48 @@ class Loops:
         self._records.write(self._records[record.path], failures=items.listed)
         if failure is not None:
             raise failure
-        if waiting and items.completed < items.wanted:
+        if (waiting or left_out) and items.completed < items.wanted:
             raise Halted(around.halt or FAILED)
+
+    async def _spread(self, node: Node, name: str, around: Scope, record: StepRecord, items: Items) -> None:
+        """As `_all`, by child tasks: all are made at once, and what came of them is read when all have ended."""
+        parts = [self._records.part(node, record, index) for index in range(len(items.values))]
+        items.failed = sum(part.ended and part.error is not None for part in parts)
+        wanted = items.wanted - sum(part.status is StepStatus.COMPLETED for part in parts)
+        todo = [
+            Item(index, Scope(None, around.path, around.position, around, {name: value, "index": index}), parts[index])
+            for index, value in enumerate(items.values)
+            if not parts[index].ended
+        ]
+        early: StepwellError | None = None
+        if todo and wanted > 0:
+            limits = Limits(items.at_once, items.may_fail, wanted)
+            try:
+                await self._children.each(node, around, record, todo, limits, partial(self._fails, around, items))
+            except StepwellError as error:
+                early = error
+        self._end(items, record, [self._records[part.path] for part in parts], early)
+
+    def _fails(self, around: Scope, items: Items, record: StepRecord, error: Error) -> bool:
+        tolerated = items.tolerates() and not self._run.out_of_time(around)
+        self._run.fail(record.path, error, tolerated)
+        return tolerated
+
+    def _end(self, items: Items, record: StepRecord, parts: Sequence[StepRecord], early: StepwellError | None) -> None:
+        """Raise what the items, as they ended, ask for: a stop before a failure before why they were ended `early`."""
+        for index, part in enumerate(parts):
+            self._count(items, index, part)
+        self._records.write(self._records[record.path], failures=items.listed)
+        for part in parts:
+            self._run.raise_stop(part)
+        refused = [part.error for part in parts if part.error is not None and not part.tolerated]
+        if refused:
+            raise StepFailed(refused[0])
+        if early is not None and not (isinstance(early, Halted) and items.completed >= items.wanted):
+            raise early
+        if items.completed < items.wanted and not all(part.ended for part in parts):
+            message = "a child task of it was cancelled before it began"
+            raise StepFailed(Error("cancelled", message, record.id, record.path, retryable=False))
 
     def _count(self, items: Items, index: int, ended: StepRecord) -> None:
         """Note how an item ended, unless it did not come to an end."""
@@ -138,7 +192,7 @@ class Loops:
             try:
                 await self._once(node, scope, record)
             except StepFailed as failure:
-                tolerated = tolerates() and not self._run.out_of_time(scope)
+                tolerated = (tolerates() or failure.tolerated) and not self._run.out_of_time(scope)
                 self._run.fail(record.path, failure.error, tolerated)
             except Halted as halted:
                 self._run.mark_halted(record.path, halted)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stepwell.engine.clock import Clock
+from stepwell.engine.context import Publish
 from stepwell.engine.leases import Claims
 from stepwell.engine.names import MakeNames
 from stepwell.engine.threads import Threads
@@ -13,6 +14,7 @@ from stepwell.engine.watchdog import Watchdog
 from stepwell.plan import Node
 from stepwell.ports import FileStore, TaskStore
 from stepwell.registry import Action
+from stepwell.secrets import Cipher
 
 
 @dataclass(frozen=True)
@@ -21,13 +23,16 @@ class Means:
 
     `claims` keeps the leases, by default a thread of this process. `hands_back`: other workers may know an action, a
     definition or a format that this one does not, so such a task is handed back to them. `on_abandoned` is called
-    when code that did not yield to its limit was given up: it goes on beside all that comes after.
+    when code that did not yield to its limit was given up: it goes on beside all that comes after. During pauses of
+    `suspend_after` seconds and more a task that has nothing else to do is suspended. `cipher` encrypts the secrets that
+    child tasks are given.
     """
 
     store: TaskStore
     files: FileStore
     names: MakeNames
     resolve: Callable[[Node], Action]
+    publish: Publish
     worker: str
     threads: Threads
     watchdog: Watchdog
@@ -36,4 +41,6 @@ class Means:
     interactive: bool = False
     claims: Claims | None = None
     hands_back: bool = False
+    suspend_after: float = 5.0
     on_abandoned: Callable[[], None] = lambda: None
+    cipher: Cipher = field(default_factory=lambda: Cipher(None))

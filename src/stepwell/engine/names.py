@@ -115,7 +115,8 @@ class Names:
             for record in (self.records.values() if paths else ())
             if record.files and (record.path in paths or record.path.startswith(inside))
         ]
-        return kept + [_uploaded(self.variables[name]) for name in wanted if not scope.find(name)]
+        variables: Any = scope.given.get("variables", self.variables)
+        return kept + [_uploaded(variables[name]) for name in wanted if not scope.find(name)]
 
     def encode(self, value: object, what: str) -> str:
         """The JSON text of a value without secrets."""

@@ -11,10 +11,10 @@ from stepwell.task import Error
 
 
 class StepFailed(StepwellError):
-    """A step failed for good, and nothing inside it tolerated that."""
+    """A step failed for good, and nothing inside it tolerated that; `tolerated`: the step itself is to go on."""
 
-    def __init__(self, error: Error) -> None:
-        self.error = error
+    def __init__(self, error: Error, tolerated: bool = False) -> None:
+        self.error, self.tolerated = error, tolerated
         super().__init__(error.message)
 
 

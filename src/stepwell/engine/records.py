@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from stepwell.engine.scope import Scope
+from stepwell.engine.scope import DRAINED, Scope
 from stepwell.lifecycle import reset, to_reset
-from stepwell.plan import Node
+from stepwell.plan import LEAF_KINDS, Node
 from stepwell.task import StepRecord, StepStatus
 
 
@@ -24,11 +24,21 @@ class Records:
 
     def of(self, node: Node, scope: Scope) -> StepRecord:
         """The record of a step in a scope; a pending one if it has none yet."""
-        return self._at(node, scope.path_of(node.name), scope.position_of(node.index))
+        return self.at(node, scope.path_of(node.name), scope.position_of(node.index))
 
     def part(self, node: Node, whole: StepRecord, index: int) -> StepRecord:
         """The record of an item or round of a step, at `path[index]`."""
-        return self._at(node, f"{whole.path}[{index}]", f"{whole.position}.{index:06d}")
+        return self.at(node, f"{whole.path}[{index}]", f"{whole.position}.{index:06d}")
+
+    def leads_on(self, node: Node, path: str, scope: Scope) -> bool:
+        """Whether a step of a resumed run is entered though its scope is halted: it holds something that had begun,
+        outside of this run or inside the step, and is to be seen to; or it may come before one that does."""
+        record = self.by_path.get(path)
+        if record is None or record.stopped or scope.halt == DRAINED:
+            return False
+        if record.ended:
+            return record.status in (StepStatus.COMPLETED, StepStatus.SKIPPED) or record.tolerated
+        return record.status is not StepStatus.PENDING and (node.queue is not None or node.kind not in LEAF_KINDS)
 
     def write(self, record: StepRecord, **changes: Any) -> StepRecord:
         """Change fields of a record, and have it written by the next commit."""
@@ -45,14 +55,32 @@ class Records:
         changed, self._changed = tuple(self._changed.values()), {}
         return changed
 
-    def begin_again(self, within: str = "") -> None:
-        """Make what failed, was cancelled or was left running pending again, everywhere or under a path."""
+    def begin_again(self, within: str = "", also: Iterable[str] = ()) -> None:
+        """Make what failed, was cancelled or was left running pending again, everywhere or under a path; and all that
+        is at these paths `also`, or inside."""
         inside = [record for path, record in self.by_path.items() if path.startswith(within)]
-        for path in to_reset(inside):
+        for path in to_reset(inside, also):
             self.write(reset(self.by_path[path]))
 
-    def _at(self, node: Node, path: str, position: str) -> StepRecord:
+    def cancel_open(self, within: str, now: float) -> None:
+        """Mark what is running or waiting still as cancelled, everywhere or under a path: nothing goes on with it."""
+        for path, record in list(self.by_path.items()):
+            if record.status in (StepStatus.RUNNING, StepStatus.WAITING) and path.startswith(within):
+                self.write(record, status=StepStatus.CANCELLED, completed_at=now)
+
+    def at(self, node: Node, path: str, position: str) -> StepRecord:
+        """The record of a step at a path; a pending one if it has none yet. One that is not ended takes the place that
+        the step has now: a task that was retried may run on another definition."""
         record = self.by_path.get(path)
         if record is None:
             record = self.by_path[path] = StepRecord(path, position, StepStatus.PENDING, node.kind, node.step.id)
+        elif not record.ended and (record.position, record.kind, record.id) != (position, node.kind, node.step.id):
+            record = self.by_path[path] = replace(record, position=position, kind=node.kind, id=node.step.id)
         return record
+
+
+def last_completed(record: StepRecord) -> int:
+    """The number of the last attempt that completed, 0 if none has. It grows when a step that had completed is run
+    again, by hand or after it was undone: what it does then is another doing, not a repeat."""
+    done = (attempt.number for attempt in record.history if attempt.completed_at and attempt.error is None)
+    return max(done, default=0)

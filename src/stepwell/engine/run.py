@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import logging
-import math
-import threading
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
-
-from stepwell.engine.attempt import Attempt, Outcome, TimeLimit
+from stepwell.engine.attempt import Attempt, Outcome
+from stepwell.engine.claimed import Claimed
 from stepwell.engine.clock import Message
-from stepwell.engine.context import StepContext
 from stepwell.engine.ending import Ending, main
 from stepwell.engine.fibers import Fibers, Promise
+from stepwell.engine.flights import Abandoned, Flight, Flights
+from stepwell.engine.incoming import Incoming
 from stepwell.engine.journal import Journal
+from stepwell.engine.launching import Launching
 from stepwell.engine.leases import Claims
 from stepwell.engine.limits import Limits
 from stepwell.engine.means import Means
 from stepwell.engine.outcomes import Halted, StepFailed
-from stepwell.engine.pauses import Pauses, Slots
+from stepwell.engine.parts import names_of
+from stepwell.engine.pauses import Slots
 from stepwell.engine.records import Records
 from stepwell.engine.scope import CANCELLED, DRAINED, Scope
 from stepwell.engine.steps import Steps
-from stepwell.engine.workfolder import WorkFolder
-from stepwell.errors import ClaimLost, Stop, TaskCancelled, Unavailable
+from stepwell.engine.waiting import Waiting
+from stepwell.errors import ClaimLost, Stop, Unavailable
 from stepwell.plan import Node, Plan
 from stepwell.ports import Claim, Commit
-from stepwell.task import Error, Status, StepRecord, StepStatus, Task
+from stepwell.task import Error, Mail, Status, StepRecord, StepStatus, Task
 from stepwell.values import MAX_SIZE
 
 T = TypeVar("T")
@@ -48,48 +46,36 @@ UNKNOWN_FOR = 120.0
 """Seconds after which a step whose action nobody seems to know fails."""
 
 
-@dataclass
-class Flight:
-    """An attempt from its announcement to its end; `before` is the record as it was before."""
-
-    attempt: Attempt
-    scope: Scope
-    before: StepRecord
-    promise: Promise[Outcome]
-
-
-class Abandoned(BaseException):
-    """Raised in a thread that was stuck in user code until its attempt was given up: another drives the run now."""
-
-
 class Run:
-    """One task between claim and finish. One thread drives it at a time; `cancel`, `drain` and `lose` come from any.
+    """One task between claim and the end of the run. One thread drives it at a time; `cancel`, `drain` and `lose` come
+    from any.
 
     Each turn lets the fibers of all steps go on as far as they can, commits what ended and what starts in one
-    call, starts what was announced, and waits for the next message.
+    call, starts what was announced, and waits for the next message. When all that is left is to wait, the task is
+    suspended: nothing of the run is kept then, another one goes on from the records.
     """
 
     def __init__(
         self, means: Means, claims: Claims, claim: Claim, plan: Plan, done: Callable[[Task | None], None]
     ) -> None:
         self.means, self.claim, self.plan = means, claim, plan
+        self._claimed = Claimed(means.store, claim, means.clock, self._gives_up)
         self.records = Records(claim.steps)
-        self.names = means.names(claim, self.records.by_path, self.now, self._fetch)
-        self.root = Scope(plan.steps, "", "0", deadline=means.clock.elapsed() + claim.task.timeout - claim.task.ran_for)
+        incoming = Incoming(claim, self._claimed.mailbox, self._claimed.published, self.now)
+        self.waiting = Waiting(means, incoming, self.now)
+        self._began = means.clock.elapsed()
+        self.root = Scope(plan.steps, "", "0", deadline=self.deadline(claim.task.timeout, 0.0))
         self.undoing = False
         self._claims, self._done = claims, done
         self._fibers, self._steps = Fibers(), Steps(self)
         self._inbox: SimpleQueue[Message] = SimpleQueue()
-        self._slots, self._pauses = Slots(plan.workflow.max_parallel), Pauses(self.elapsed)
-        self._announced: deque[Flight] = deque()
-        self._flying: dict[Attempt, Flight] = {}
-        self._limits = Limits(partial(claims.doing, self.task_id, claim.token))
+        self._slots = Slots(plan.workflow.max_parallel)
+        limits = Limits(partial(claims.doing, self.task_id, claim.token))
+        self._flights = Flights(means, limits, self._ended, self.drive)
         self._pause = 0.0
-        self._baton = threading.Lock()
-        self._here: Attempt | None = None
-        self._hurry = False
-        self._ahead = claim.now - means.clock.elapsed()
-        self._journal = Journal(self._flush, means.watchdog, means.threads)
+        self._journal = Journal(self._claimed.flush, means.watchdog, means.threads)
+        self._launching = Launching(self, self._journal, self._flights.ended)
+        self.names = names_of(self)
         self._main = self._fibers.spawn(main(self, self._steps))
         if claim.task.cancel_requested:
             self.root.halt_here = CANCELLED
@@ -107,118 +93,83 @@ class Run:
             return
         except (ClaimLost, Unavailable) as error:  # another holds the task, or will once the lease is over
             log.warning("task %s is not ours any more: %s", self.task_id, error)
-            self._interrupt()
+            self._give_up()
         except BaseException:  # a defect of ours: once the lease is over the task is taken over, and the crash counted
-            self._interrupt()
+            self._give_up()
             self._done(None)
             raise
         self._done(task)
+
+    def _give_up(self) -> None:
+        self._flights.interrupt()
+        self._fibers.close()
 
     def _turns(self) -> Task:
         while True:
             self._advance()
             if self._main.done:
                 return self._end(self._main.result())
-            self._commit()
-            if self._announced:
-                self._stored(lambda: self._claims.confirm(self.task_id, self.claim.token))
-            here = self._start()
-            if here is not None:
-                with self._holding(here):
-                    here.call()
+            if self._is_idle and (suspension := self.waiting.suspension()) is not None:
+                return self._claimed.suspend(self._taken(), suspension)
+            self.commit()
+            if self._flights.announced:
+                self.stored(lambda: self._claims.confirm(self.task_id, self.claim.token))
+            self._flights.start(alone=not self.waiting.pauses)
             self._receive()
 
     def cancel(self) -> None:
         """A cancel was requested: announce nothing more, and interrupt what runs."""
         self.root.halt_here = self.root.halt_here or CANCELLED
         self._inbox.put(lambda: self._halt_all(CANCELLED))
-        self._interrupt_cancelled()
+        self._flights.interrupt_cancelled()
 
     def drain(self, interrupt: bool = False) -> None:
         """Start nothing more and hand the task back when what runs has ended (or now, with `interrupt`)."""
         self.root.halt_here = DRAINED
         self._inbox.put(lambda: self._halt_all(DRAINED))
         if interrupt:
-            self._interrupt()
+            self._flights.interrupt()
 
     def lose(self) -> None:
         """The claim is not ours any more."""
         self._inbox.put(self._lost)
-        self._interrupt()
+        self._flights.interrupt()
 
     def _advance(self) -> None:
         """Let fibers go on until each waits for an attempt, a pause, or a slot that is not free."""
         self._fibers.run()
-        while self._slots.grant():
+        while self.waiting.pauses.end_halted() or self._slots.grant():
             self._fibers.run()
 
-    def _commit(self) -> None:
-        """Write what ended and what starts, in one call."""
+    @property
+    def _is_idle(self) -> bool:
+        """Whether nothing runs or is about to, and nothing was said."""
+        return not self._flights and self._inbox.empty()
+
+    def commit(self) -> None:
+        """Write what ended and what starts, in one call. Steps call it too where others must see what came before."""
         commit = self._taken()
         if not commit.steps and not commit.events and commit.progress is None:
             return
-        receipt = self._stored(lambda: self.means.store.commit(self.task_id, self.claim.token, commit))
-        self._ahead = max(self._ahead, receipt.now - self.elapsed())  # the quickest reply tells it best
-        if receipt.cancelled and not self.undoing:
+        if self._claimed.commit(commit).cancelled and not self.undoing:
             self._refused()
 
     def _refused(self) -> None:
         """A cancel was requested before the commit: what it announced was not written, so it must not start."""
         self._halt_all(CANCELLED)
-        while self._announced:
-            flight = self._announced.popleft()
+        for flight in self._flights.withdrawn():
             self.records.withdraw(flight.before)
             flight.promise.break_(Halted(CANCELLED))
-        self._interrupt_cancelled()
-
-    def _start(self) -> Attempt | None:
-        """Start what was announced; a single synchronous action with nothing beside it is left to this thread."""
-        alone = len(self._flying) + len(self._announced) == 1 and not self._pauses
-        here = None
-        while self._announced:
-            flight = self._announced.popleft()
-            self._flying[flight.attempt] = flight
-            self._watch(flight.attempt)
-            if self._begin(flight.attempt, alone):
-                here = flight.attempt
-            if self._hurry or flight.scope.halt == CANCELLED:
-                flight.attempt.interrupt(TaskCancelled, self.means.watchdog)
-        return here
-
-    def _watch(self, attempt: Attempt) -> None:
-        attempt.watch(self.means.watchdog)
-        limit = math.inf if attempt.limit is None else attempt.limit.seconds
-        self._limits.add(attempt, self.elapsed() + limit)
-
-    def _begin(self, attempt: Attempt, alone: bool) -> bool:
-        """Start an attempt; True if this thread is to call it."""
-        with self._holding(attempt):
-            ready = attempt.prepare()
-        if ready and attempt.is_async:
-            attempt.start()
-        elif ready and not alone:
-            self.means.threads.run(attempt.call)
-        return ready and alone and not attempt.is_async
-
-    @contextmanager
-    def _holding(self, attempt: Attempt) -> Iterator[None]:
-        """Inside, this thread may be stuck in user code. If the attempt is given up, the baton goes to another."""
-        self._here = attempt
-        yield
-        with self._baton:
-            if self._here is not attempt:
-                raise Abandoned
-            self._here = None
 
     def _receive(self) -> None:
         """Wait for an attempt to end, a pause to be over, or word from outside; then take all that came."""
-        if self._fibers.ready:
+        if self.waiting.pauses.end_halted() or self._fibers.ready:
             return
-        message = self.means.clock.receive(self._inbox, self._pauses.next_end)
+        message = self.means.clock.receive(self._inbox, self.waiting.next_end)
         while message is not None:
             message()
             message = self._next_message()
-        self._pauses.end_due()
+        self.waiting.end_due()
 
     def _next_message(self) -> Message | None:
         try:
@@ -227,12 +178,12 @@ class Run:
             return None
 
     def _end(self, ending: Ending) -> Task:
-        store, task_id, token, commit = self.means.store, self.task_id, self.claim.token, self._taken()
         if ending.status is Status.QUEUED:
-            return self._stored(lambda: store.release(task_id, token, commit, self._pause))
+            return self._claimed.release(self._taken(), self._pause)
         if ending.status is Status.WAITING:
-            return self._stored(lambda: store.back_off(task_id, token, commit, ending.pause, ending.error))
-        return self._stored(lambda: store.finish(task_id, token, commit, ending.status, ending.outputs, ending.error))
+            return self._claimed.back_off(self._taken(), ending.pause, ending.error)
+        self.records.cancel_open("", self.now())
+        return self._claimed.finish(self._taken(), ending.status, ending.outputs, ending.error)
 
     # -- what steps ask for -------------------------------------------------------------------------------------------
 
@@ -241,13 +192,41 @@ class Run:
         """The task's id."""
         return self.claim.task.task_id
 
+    @property
+    def is_begun_again(self) -> bool:
+        """Whether this is a child's first run since it was made, or in a later round of its crew begun again."""
+        task = self.claim.task
+        return bool(task.ancestors) and not task.ran_for and not task.crashes
+
     def elapsed(self) -> float:
         """Monotonic seconds: deadlines and pauses are on this clock."""
         return self.means.clock.elapsed()
 
     def now(self) -> float:
         """The store's time, as of its last answer and the time that passed since."""
-        return self.elapsed() + self._ahead
+        return self._claimed.now()
+
+    @property
+    def ran(self) -> float:
+        """For how many seconds the task has been running, in all its runs."""
+        return self.claim.task.ran_for + self.elapsed() - self._began
+
+    def deadline(self, limit: float, ran_before: float) -> float:
+        """When the task will have been running for so many seconds more than `ran_before`, on the run's clock."""
+        return self.elapsed() + limit - (self.ran - ran_before)
+
+    @property
+    def mail(self) -> Sequence[Mail]:
+        """All mail that has been seen, oldest first."""
+        return self.waiting.incoming.mail
+
+    def fetch(self, key: str) -> str:
+        """The JSON text of a value that is stored apart."""
+        return self._claimed.value(key)
+
+    def stored(self, call: Callable[[], T]) -> T:
+        """Call the store; while it does not answer, try again."""
+        return self._claimed.stored(call)
 
     def spawn(self, coroutine: Coroutine[Promise[Any], None, T]) -> Promise[T]:
         """Have a coroutine run beside the others."""
@@ -262,14 +241,24 @@ class Run:
         self._slots.give_back()
 
     def sleep(self, seconds: float, scope: Scope) -> Promise[None]:
-        """A pause, which ends early when its scope is halted or its time is over."""
-        left = seconds if scope.deadline is None else min(seconds, scope.deadline - self.elapsed())
-        return self._pauses.begin(left, scope)
+        """A pause, as in `Waiting`."""
+        return self.waiting.sleep(seconds, scope)
+
+    def news(self, due: float | None, scope: Scope) -> Promise[None]:
+        """Kept when mail has come, when the time `due` has by the store's clock, or nothing may go on in the scope; as
+        in `Waiting`."""
+        return self.waiting.news(due, scope)
 
     def halt(self, scope: Scope, reason: str) -> None:
-        """Let no further step start in this scope, and end the pauses in it."""
+        """Let no further step start in this scope, and end the pauses in it; `cancelled` interrupts what runs."""
+        if scope.halt_here is None:
+            self._halt(scope, reason)
+
+    def _halt(self, scope: Scope, reason: str) -> None:
         scope.halt_here = scope.halt_here or reason
-        self._pauses.end_halted()
+        self.waiting.pauses.halted()
+        if reason == CANCELLED:
+            self._flights.interrupt_cancelled()
 
     def out_of_time(self, scope: Scope) -> bool:
         """Whether the deadline of a scope is over."""
@@ -280,7 +269,7 @@ class Run:
         if reason := scope.halt:
             raise Halted(reason)
         if self.out_of_time(scope):
-            message = "the time limit was over before it could start"
+            message = f"the time limit was over before it {'ended' if record.wait else 'could start'}"
             raise StepFailed(Error("timeout", message, record.id, record.path, retryable=False))
 
     def fail(self, path: str, error: Error, tolerated: bool) -> None:
@@ -289,6 +278,10 @@ class Run:
         self.records.write(
             self.records[path], status=StepStatus.FAILED, error=shown, tolerated=tolerated, completed_at=now
         )
+
+    def warn(self, record: StepRecord, message: str) -> None:
+        """Add a line to the task's log."""
+        self._journal.line(record.path, record.attempts, "warning", self.names.masker.mask_text(message))
 
     def mark_halted(self, path: str, halted: Halted) -> None:
         """Write that a step that had begun was cancelled; not when the run is handed back, for it goes on elsewhere."""
@@ -319,49 +312,18 @@ class Run:
         self, node: Node, scope: Scope, before: StepRecord, record: StepRecord, inputs: str, limit: float | None
     ) -> Promise[Outcome]:
         """Have an attempt start right after the commit that announces it."""
-        context, resolve = self._context(node, scope, record), partial(self.means.resolve, node)
-        attempt = Attempt(resolve, inputs, context, self._limit(scope, limit), self._ended, self.means.interactive)
+        attempt = self._launching.attempt(node, scope, record, inputs, limit)
         flight = Flight(attempt, scope, before, Promise())
-        self._announced.append(flight)
+        self._flights.announce(flight)
         return flight.promise
-
-    def _limit(self, scope: Scope, own: float | None) -> TimeLimit | None:
-        left = None if scope.deadline is None else max(0.0, scope.deadline - self.elapsed())
-        if own is not None and (left is None or own <= left):
-            return TimeLimit(own, f"it took longer than its time limit of {own:g} s", own=True)
-        message = "the time limit of the task, or of a group around it, was over"
-        return None if left is None else TimeLimit(left, message, own=False)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _context(self, node: Node, scope: Scope, record: StepRecord) -> StepContext:
-        files = self.names.files(scope, node.step.needs_files or ())
-        return StepContext(
-            task_id=self.task_id,
-            step_id=node.step.id,
-            path=record.path,
-            attempt=record.attempts,
-            secrets=self.names.secrets(node),
-            masker=self.names.masker,
-            journal=self._journal,
-            folder=WorkFolder(self.means.files, files, node.step.files or ()),
-        )
-
     def _ended(self, attempt: Attempt) -> None:
-        """Called by the thread in which an attempt ended, or was given up."""
-        self._limits.remove(attempt)
         self._inbox.put(lambda: self._landed(attempt))
-        with self._baton:
-            stuck = attempt.abandoned and attempt is self._here
-            if stuck:
-                self._here = None
-        if stuck:
-            self.means.threads.run(self.drive)
-        if attempt.abandoned:
-            self.means.on_abandoned()
 
     def _landed(self, attempt: Attempt) -> None:
-        flight = self._flying.pop(attempt)
+        flight = self._flights.landed(attempt)
         if not attempt.known and self._may_be_known_elsewhere(flight.before):
             log.warning("task %s is handed back: %s", self.task_id, attempt.outcome.error)
             self._pause, attempt.outcome.interrupted = UNKNOWN_PAUSE, True
@@ -375,18 +337,7 @@ class Run:
     def _halt_all(self, reason: str) -> None:
         if reason == DRAINED:
             self.root.halt_here = DRAINED
-        self.halt(self.root, reason)
-
-    def _interrupt(self) -> None:
-        """Interrupt all that runs, and all that is about to."""
-        self._hurry = True
-        for flight in list(self._flying.values()):
-            flight.attempt.interrupt(TaskCancelled, self.means.watchdog)
-
-    def _interrupt_cancelled(self) -> None:
-        for flight in list(self._flying.values()):
-            if flight.scope.halt == CANCELLED:
-                flight.attempt.interrupt(TaskCancelled, self.means.watchdog)
+        self._halt(self.root, reason)
 
     def _lost(self) -> None:
         raise ClaimLost(f"the claim on task {self.task_id} is not ours any more")
@@ -395,27 +346,8 @@ class Run:
         events, progress = self._journal.take()
         return Commit(self.records.take(), events, progress, self.undoing)
 
-    def _fetch(self, key: str) -> str:
-        return self._stored(lambda: self.means.store.value(self.task_id, key))
-
-    def _flush(self, commit: Commit) -> None:
-        self.means.store.commit(self.task_id, self.claim.token, commit)
-
-    def _stored(self, write: Callable[[], T]) -> T:
-        """Write; while the store does not answer, try again: it refuses what comes too late."""
-        try:
-            return write()
-        except Unavailable:
-            again = Retrying(
-                retry=retry_if_exception_type(Unavailable),
-                stop=self._gives_up,
-                wait=wait_exponential(multiplier=0.05, max=1),
-                reraise=True,
-            )
-            return again(write)
-
-    def _gives_up(self, state: RetryCallState) -> bool:
+    def _gives_up(self, unanswered: float) -> bool:
         """Whether to leave the task to others. In a terminal, or when this process is to end, somebody waits for that;
         else it would only cost the task a crash."""
         is_waited_for = self.means.interactive or self.root.halt_here == DRAINED
-        return self._hurry or (is_waited_for and (state.seconds_since_start or 0.0) >= self.means.lease_seconds)
+        return self._flights.hurry or (is_waited_for and unanswered >= self.means.lease_seconds)

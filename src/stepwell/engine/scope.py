@@ -24,10 +24,11 @@ class Scope:
     `path` and `position` are the beginnings of those of its steps; `deadline` is on the run's clock. Inner
     scopes see what outer ones see. Once `halt` is set no step of it, or of a scope inside it, starts. A detached
     scope (of `on_failure`, `finally`, …) goes on although those around it were halted or are out of time, unless
-    the whole run is drained.
+    the whole run is drained. A scope that is `sealed` by the id of another workflow, whose steps it holds, and those
+    inside it see nothing of those around it.
     """
 
-    __slots__ = ("block", "deadline", "detached", "halt_here", "names", "parent", "path", "position")
+    __slots__ = ("block", "deadline", "detached", "halt_here", "names", "parent", "path", "position", "sealed")
 
     def __init__(
         self,
@@ -38,10 +39,11 @@ class Scope:
         names: Mapping[str, object] | None = None,
         deadline: float | None = None,
         detached: bool = False,
+        sealed: str | None = None,
     ) -> None:
         self.block, self.path, self.position, self.parent = block, path, position, parent
         self.names: Mapping[str, object] = names or {}
-        self.detached = detached
+        self.detached, self.sealed = detached, sealed
         outer = parent.deadline if parent and not detached else None
         limits = [limit for limit in (outer, deadline) if limit is not None]
         self.deadline: float | None = min(limits, default=None)
@@ -62,11 +64,17 @@ class Scope:
 
     @property
     def chain(self) -> Iterator[Scope]:
-        """This scope and those around it, inner before outer."""
+        """This scope and those around it that it sees, inner before outer."""
         scope: Scope | None = self
         while scope is not None:
             yield scope
-            scope = scope.parent
+            scope = None if scope.sealed else scope.parent
+
+    @property
+    def workflows(self) -> list[str]:
+        """The ids of the other workflows that it is inside of, outer before inner."""
+        outer = self.parent.workflows if self.parent else []
+        return [*outer, self.sealed] if self.sealed else outer
 
     @property
     def root(self) -> Scope:
@@ -88,13 +96,17 @@ class Scope:
                 return scope.path_of(step_id)
         return None
 
-    def visible(self, look: Look, read: Read) -> dict[str, object]:
-        """The names of this scope and of those around it."""
+    @property
+    def given(self) -> dict[str, object]:
+        """The names that this scope and those around it give: of loops, of what failed, of another workflow."""
         names: dict[str, object] = {}
         for scope in self.chain:
             names = {**scope.names, **names}
-        names["steps"] = StepsView(self, look, read)
         return names
+
+    def visible(self, look: Look, read: Read) -> dict[str, object]:
+        """The names of this scope and of those around it."""
+        return {**self.given, "steps": StepsView(self, look, read)}
 
 
 class StepsView(Mapping[str, object]):
@@ -124,7 +136,7 @@ class StepView(Mapping[str, object]):
 
     __slots__ = ("_read", "_record")
 
-    KEYS = ("output", "status", "error", "attempts", "failures", "files")
+    KEYS = ("output", "status", "error", "attempts", "failures", "files", "winner")
 
     def __init__(self, record: StepRecord | None, read: Read) -> None:
         self._record, self._read = record, read

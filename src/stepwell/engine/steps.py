@@ -33,11 +33,11 @@ class Steps:
     def __init__(self, run: Run) -> None:
         self._run, self._records = run, run.records
         self._attempts = Attempts(run)
-        self._groups = Groups(run, self._attempts, self.block)
-        self._children = Children(run)
-        self._loops = Loops(run, self._once, self._children)
-        self._waits, self._races = Waits(run), Races(run, self._step)
-        self._workflows = Workflows(run, self._attempts, self.block, self.aside)
+        self.workflows = Workflows(run, self.block, self.aside)
+        self._groups = Groups(run, self._attempts, self.block, Races(run, self._step), self.workflows)
+        self._children = Children(run, self._attempts, self._shaped)
+        self._loops = Loops(run, self.once, self._children)
+        self._waits = Waits(run)
 
     async def block(self, block: Block, scope: Scope) -> None:
         """Run a list of steps, each as soon as what it needs has ended.
@@ -48,10 +48,12 @@ class Steps:
         ready, running = deque(progress.start()), 0
         failure: StepwellError | None = None
         while True:
-            while ready and not scope.halt:
+            while ready:
                 index = ready.popleft()
-                mailbox.expect(index, self._run.spawn(self._step(block.nodes[index], scope)))
-                running += 1
+                node = block.nodes[index]
+                if not scope.halt or self._records.leads_on(node, scope.path_of(node.name), scope):
+                    mailbox.expect(index, self._run.spawn(self._step(node, scope)))
+                    running += 1
             if not running:
                 break
             index, fiber = await mailbox.next()
@@ -87,7 +89,8 @@ class Steps:
             try:
                 await self._body(node, scope, record)
             except StepFailed as failure:
-                tolerated = node.step.on_error == "continue" and not self._run.out_of_time(scope)
+                accepted = failure.tolerated or node.step.on_error == "continue"
+                tolerated = accepted and not self._run.out_of_time(scope)
                 self._run.fail(record.path, failure.error, tolerated)
             except Halted as halted:
                 self._run.mark_halted(record.path, halted)
@@ -105,7 +108,7 @@ class Steps:
         elif node.until is not None:
             await self._loops.again(node, node.until, scope, record)
         else:
-            await self._once(node, scope, record)
+            await self.once(node, scope, record)
 
     def _condition(self, node: Node, scope: Scope, record: StepRecord) -> bool:
         if node.condition is None:
@@ -113,7 +116,7 @@ class Steps:
         with failing_step(node, record.path, "if"):
             return bool(node.condition(self._run.names.of(node, scope, record, "if")))
 
-    async def _once(self, node: Node, scope: Scope, record: StepRecord) -> None:
+    async def once(self, node: Node, scope: Scope, record: StepRecord) -> None:
         """Run a step, an item or a round of it one time, with its retries, and write what it gave."""
         inner, output = scope, "null"
         files: dict[str, Mapping[str, Any]] = {}
@@ -124,17 +127,13 @@ class Steps:
             output, files = outcome.output, dict(outcome.files)
         elif node.kind == "wait":
             output = await self._waits.run(node, scope, record)
-        elif node.kind == "race":
-            inner, output = await self._races.run(node, scope, record)
-        elif node.kind == "workflow":
-            inner, output = await self._workflows.run(node, scope, record)
         elif node.kind != "output":
             inner, output = await self._groups.run(node, scope, record)
         now, record = self._run.now(), self._records[record.path]
         self._records.write(
             record,
             status=StepStatus.COMPLETED,
-            output=self._shaped(node, inner, record, output),
+            output=output if node.queue is not None else self._shaped(node, inner, record, output),
             error=None,
             files=files,
             started_at=record.started_at or now,

@@ -1,0 +1,112 @@
+"""What has come for a task from outside: its mail, and publications of the events that it waits for."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from stepwell.ports import Claim
+from stepwell.task import Mail, Publication, Publications
+from stepwell.topics import topics_of
+from stepwell.values import decode
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Something that came under a name: `id` tells mail from publications, `at` is the store's time."""
+
+    id: str
+    text: str
+    payload: object
+    at: float
+    sender: str | None
+
+
+@dataclass
+class Arrivals:
+    """What came under the name of an event, oldest first: all of it, and by topic."""
+
+    position: str | None = None
+    by_topic: defaultdict[str, list[Arrival]] = field(default_factory=lambda: defaultdict(list))
+
+
+class Incoming:
+    """Mail and publications of one run, read when it is asked to.
+
+    `mailbox` and `published` read what came after the last one that is known; `now` is the store's time, or a little
+    before it. All that had come at `read_at` is known.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        mailbox: Callable[[int], Sequence[Mail]],
+        published: Callable[[str, str | None], Publications],
+        now: Callable[[], float],
+    ) -> None:
+        self.mail: list[Mail] = []
+        self.read_at = claim.now
+        self._mailbox, self._published, self._now = mailbox, published, now
+        self._by_name: defaultdict[str, list[Mail]] = defaultdict(list)
+        self._events: dict[str, Arrivals] = {}
+        self._add(claim.mail)
+
+    @property
+    def last(self) -> int:
+        """The id of the last message that is known."""
+        return self.mail[-1].id if self.mail else 0
+
+    def first(self, name: str) -> Arrival | None:
+        """The first message with this name."""
+        return _from_mail(self._by_name[name][0]) if name in self._by_name else None
+
+    def of(self, name: str, topic: str) -> Sequence[Arrival]:
+        """What came under the name of an event and has this topic, oldest first. It grows while the run goes on."""
+        if name not in self._events:
+            self._events[name] = Arrivals()
+            self._sort_in(name, [_from_mail(mail) for mail in self._by_name.get(name, ())])
+        return self._events[name].by_topic[topic]
+
+    def positions(self, topics: Iterable[str]) -> dict[str, str]:
+        """How far the publications of the names of these topics have been read."""
+        names = {topic.partition("\0")[0] for topic in topics}
+        return {name: position for name in names if (position := self._events[name].position) is not None}
+
+    def read(self) -> bool:
+        """Read what has come since; whether there was anything."""
+        now, mail = self._now(), self._mailbox(self.last)
+        self._add(mail)
+        came = bool(mail)
+        for name in self._events:
+            came |= self._sort_in(name, [_from_mail(one) for one in mail if one.name == name])
+        self.read_at = now
+        return came
+
+    def _add(self, mail: Iterable[Mail]) -> None:
+        for one in mail:
+            self.mail.append(one)
+            self._by_name[one.name].append(one)
+
+    def _sort_in(self, name: str, arrivals: list[Arrival]) -> bool:
+        """Add these, and the publications that have not been read; whether there were any."""
+        known = self._events[name]
+        while True:
+            page = self._published(name, known.position)
+            known.position = page.position
+            if not page.items:
+                break
+            arrivals += [_from_publication(publication) for publication in page.items]
+        for arrival in sorted(arrivals, key=lambda arrival: arrival.at):
+            for topic in topics_of(name, arrival.payload):
+                known.by_topic[topic].append(arrival)
+        return bool(arrivals)
+
+
+def _from_mail(mail: Mail) -> Arrival:
+    return Arrival(f"mail:{mail.id}", mail.payload, decode(mail.payload), mail.sent_at, mail.sender)
+
+
+def _from_publication(publication: Publication) -> Arrival:
+    text, at = publication.payload, publication.published_at
+    return Arrival(f"pub:{publication.id}", text, decode(text), at, publication.sender)
