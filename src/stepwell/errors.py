@@ -6,6 +6,7 @@ StepwellError
 ├── InvalidInput         what a caller sent does not fit; carries every field's problem
 ├── NotFound             no such workflow, task, step or file
 ├── Conflict             the task is not in a state that allows this
+├── Forbidden            this caller may not do this
 ├── Unavailable          cannot be taken now; try again after `retry_after` seconds
 │   ├── NotDelivered     the request did not arrive: nothing was done
 │   └── QueueFull        the bound of a queue is reached
@@ -128,6 +129,10 @@ class Conflict(StepwellError):
     def __init__(self, message: str, *, status: str | None = None) -> None:
         self.status = status
         super().__init__(message)
+
+
+class Forbidden(StepwellError):
+    """This caller may not do this, though others of the same role may."""
 
 
 class Unavailable(StepwellError):

@@ -101,15 +101,17 @@ class Operations:
                 self._queue.ring_again(self._store.queued(0.0, (queue, priority)))
 
     def clear(self, queue: str) -> int:
-        """Cancel every task that is queued in a queue now; answers how many. Raises `Unavailable` if the store goes
-        away meanwhile: then some are cancelled, and a repeat goes on."""
+        """Cancel every task that is queued in a queue now, child tasks too; answers how many.
+
+        Raises `Unavailable` if the store goes away meanwhile: then some are cancelled, and a repeat goes on.
+        """
         only, cleared, cursor = TaskFilter(status=Status.QUEUED, queue=self._known(queue)), 0, None
         while True:
             page = self._store.list(only, BATCH, cursor)
             cleared += sum(self._cleared(task.task_id) for task in page.items)
             cursor = page.next_cursor
             if cursor is None:
-                return cleared
+                return cleared + sum(self._cleared_children(queue, priority) for priority in LEVELS)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -135,6 +137,15 @@ class Operations:
             return self._cancel(task_id).status is Status.CANCELLED
         except (Conflict, NotFound):  # it has just begun to run, or is gone
             return False
+
+    def _cleared_children(self, queue: str, priority: int) -> int:
+        """Lists show no children. Each that is cancelled makes room for the next of its crew: until none is left."""
+        cleared, last = 0, 1
+        while last:
+            queued = [task for task in self._store.queued(0.0, (queue, priority)) if task.ancestors]
+            last = sum(self._cleared(task.task_id) for task in queued)
+            cleared += last
+        return cleared
 
     def _known(self, queue: str) -> str:
         known = {*self._queues, *self._store.counts()}

@@ -113,6 +113,10 @@ class Settings(BaseModel):
     )
     workflows_dir: Path = Field(default=Path("workflows"), description="The folder of the workflow files.")
 
+    listeners: Annotated[tuple[Word, ...], BeforeValidator(_split)] = Field(
+        default=(), description="Python modules whose functions are told of events (@stepwell.on), separated by commas."
+    )
+
     host: str = Field(default="127.0.0.1", description="The address that the API listens on.")
     port: int = Field(default=8000, ge=0, le=65535, description="The port that the API listens on.")
     allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(

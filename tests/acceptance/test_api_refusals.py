@@ -60,6 +60,7 @@ PROVOCATIONS: dict[Refusal, dict[str, Any]] = {
     ("POST", "/workflows/tasks/{task_id}/cancel", 422): {"path": f"{TASK}/cancel", "params": {"force": "perhaps"}},
     ("POST", "/workflows/tasks/{task_id}/retry", 404): {"path": f"{TASK}/retry", "params": {"from_step": "gret"}},
     ("POST", "/workflows/tasks/{task_id}/retry", 409): {"path": "/workflows/tasks/{pending}/retry"},
+    ("POST", "/workflows/tasks/{task_id}/retry", 413): {"path": f"{TASK}/retry", "content": LONG},
     ("POST", "/workflows/tasks/{task_id}/retry", 422): {
         "path": "/workflows/tasks/{twice}/retry",
         "params": {"from_step": "inner"},
@@ -176,8 +177,12 @@ def test_every_body_is_described(document: dict[str, Any]) -> None:
         for path, operations in document["paths"].items()
         if "requestBody" in operations.get("post", {})
     }
-    assert bodies.keys() == {"files", "validate", "execute", "batch", "requeue", "discard"}
-    for name, body in (("execute", {"priority": "high"}), ("batch", {"items": [{"max_retries": 1}]})):
+    assert bodies.keys() == {"files", "validate", "execute", "batch", "retry", "requeue", "discard"}
+    for name, body in (
+        ("execute", {"priority": "high"}),
+        ("batch", {"items": [{"max_retries": 1}]}),
+        ("retry", {"definition": "latest"}),
+    ):
         schema = {**bodies[name]["application/json"]["schema"], "components": document["components"]}
         jsonschema.validate(body, schema)
         with pytest.raises(jsonschema.ValidationError):

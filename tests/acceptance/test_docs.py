@@ -33,12 +33,15 @@ from stepwell.wiring import build
 from stepwell.workflow import (
     KINDS,
     UNSUPPORTED_STEP_KEYS,
+    UNSUPPORTED_TRIGGER_KEYS,
     UNSUPPORTED_WORKFLOW_KEYS,
+    EventTrigger,
     Foreach,
     Retry,
     Step,
     Variable,
     VariableType,
+    Wait,
     Workflow,
 )
 
@@ -62,7 +65,14 @@ def first_cells(text: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("heading", "model"),
-    [("Keys of a step", Step), ("Keys of a workflow", Workflow), ("foreach", Foreach), ("retry", Retry)],
+    [
+        ("Keys of a step", Step),
+        ("Keys of a workflow", Workflow),
+        ("foreach", Foreach),
+        ("retry", Retry),
+        ("wait", Wait),
+        ("triggers", EventTrigger),
+    ],
 )
 def test_every_key_is_described(heading: str, model: type[BaseModel]) -> None:
     assert first_cells(section(LANGUAGE, heading)) == keys(model)
@@ -94,7 +104,7 @@ def test_every_member_of_a_step_is_named() -> None:
 
 def test_every_key_that_is_refused_is_named() -> None:
     found = set(names(section(LANGUAGE, "Not in this version").partition("```")[0]))
-    assert found == UNSUPPORTED_STEP_KEYS | UNSUPPORTED_WORKFLOW_KEYS
+    assert found == UNSUPPORTED_STEP_KEYS | UNSUPPORTED_WORKFLOW_KEYS | UNSUPPORTED_TRIGGER_KEYS
 
 
 def test_every_action_and_input_is_described() -> None:

@@ -1,4 +1,4 @@
-"""Every workflow in `workflows/` is loaded and run, through the real command line."""
+"""Every workflow in `workflows/` is loaded and run, through the real command line; those that wait on servers, too."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ import tarfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from tests.acceptance.serving import PATIENCE, ROOT, environment
+from tests.acceptance.cluster import cluster
+from tests.acceptance.serving import PATIENCE, ROOT, Server, environment, eventually, start
+from tests.servers import RedisServer
 
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.yaml"))
 SCHEMA_LINE = "# yaml-language-server: $schema=../schemas/workflow.json\n"
@@ -171,3 +175,204 @@ def test_nightly_backup_of_what_is_not_there(stepwell: Command, tmp_path: Path) 
     assert task["error"]["code"] == "exit_code"
     assert said[0].startswith("the backup failed at pack: exit code")
     assert said[1] == f"backup of {tmp_path}/nowhere is over"
+
+
+# -- undo ----------------------------------------------------------------------------------------------------------
+
+
+def books(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """What the services of the shop wrote: for each book its entries."""
+    found = {book.name: sorted(book.iterdir()) for book in folder.iterdir()}
+    return {
+        name: [json.loads(entry.read_text(encoding="utf-8")) for entry in entries] for name, entries in found.items()
+    }
+
+
+def test_order_saga(stepwell: Command, tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    found = outputs(stepwell("run", "order_saga", "-v", f"folder={shop}", "-v", "amount=12.5", "--json"))
+    assert books(shop) == {
+        "reservations": [{"order": "A-1001"}],
+        "payments": [{"order": "A-1001", "amount": 12.5}],
+        "parcels": [{"order": "A-1001", "address": "Harbour Street 1"}],
+    }
+    assert [path.stem for path in (shop / "payments").iterdir()] == [found["payment"]]
+
+
+def test_order_saga_is_undone_once_in_reverse(stepwell: Command, tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    task = failed(stepwell("run", "order_saga", "-v", f"folder={shop}", "-v", "address=", "--json"))
+    assert task["error"]["code"] == "no_address"
+    written = books(shop)
+    payment, reservation = (next((shop / book).iterdir()).stem for book in ("payments", "reservations"))
+    assert written["refunds"] == [{"payment": payment, "reason": "order A-1001 has no address"}]
+    assert written["releases"] == [{"reservation": reservation}]
+    assert set(written) == {"reservations", "payments", "refunds", "releases"}
+    steps = json.loads(stepwell("task", task["task_id"], "--json").stdout)["steps"]
+    undone = sorted((one for one in steps if "/compensate/" in one["path"]), key=lambda one: str(one["started_at"]))
+    assert [(one["path"].partition("/")[0], one["attempts"]) for one in undone] == [("charge", 1), ("reserve", 1)]
+    assert undone[0]["completed_at"] <= undone[1]["started_at"]
+
+
+# -- waits, events and child tasks, inline and with a worker -----------------------------------------------------------
+
+
+@pytest.fixture(params=["inline", "queued"])
+def serving(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    """A server of the project's workflows that runs tasks itself, or one with a worker."""
+    folder = str(ROOT / "workflows")
+    if request.param == "inline":
+        server = start(tmp_path, {}, INLINE_ASYNC="background", WORKFLOWS_DIR=folder)
+        yield server
+        server.close()
+        return
+    with RedisServer(tmp_path / "redis") as redis, cluster(tmp_path, redis, {}, WORKFLOWS_DIR=folder) as made:
+        yield made.api
+
+
+def submitted(server: Server, workflow: str, **variables: Any) -> str:
+    """The id of a task that runs in the background."""
+    answer = server.post(f"/workflows/{workflow}/execute?async_execute=true", {"variables": variables})
+    assert answer.status_code == 202, answer.text
+    task_id: str = answer.json()["task_id"]
+    return task_id
+
+
+def outputs_of(server: Server, task_id: str) -> dict[str, Any]:
+    """What a task gave, once it has completed."""
+    task = server.ended(task_id)
+    assert task["status"] == "completed", task["error"]
+    found: dict[str, Any] = task["result"]["outputs"]
+    return found
+
+
+def published(server: Server, name: str) -> int:
+    """How many events of a name there were."""
+    return sum(one["published"] for one in server.get("/events").json()["items"] if one["name"] == name)
+
+
+@pytest.mark.parametrize(
+    ("answer", "decision"),
+    [({"approved": True}, "published"), ({"approved": False, "comment": "too long"}, "rejected")],
+)
+def test_document_approval(serving: Server, answer: dict[str, Any], decision: str) -> None:
+    task_id = submitted(serving, "document_approval", title="Prices", text="Tea is 8.90")
+    assert serving.post(f"/workflows/tasks/{task_id}/signal/review", {"aproved": True}).status_code == 422
+    assert serving.post(f"/workflows/tasks/{task_id}/signal/review", answer).json()["accepted"] is True
+    assert outputs_of(serving, task_id) == {"decision": decision, "comment": answer.get("comment", "")}
+    assert published(serving, "document.published") == (decision == "published")
+
+
+def test_document_approval_that_nobody_gives(stepwell: Command) -> None:
+    found = outputs(stepwell("run", "document_approval", "-v", "title=Prices", "-v", "patience=1s", "--json"))
+    assert found == {"decision": "overdue", "comment": ""}
+
+
+def texts(folder: Path, count: int) -> int:
+    """Write texts of 1, 2, 3 … words; the sum."""
+    folder.mkdir()
+    for number in range(1, count + 1):
+        (folder / f"{number:04}.txt").write_text("word " * number, encoding="utf-8")
+    return count * (count + 1) // 2
+
+
+def test_fan_out_files(stepwell: Command) -> None:
+    assert outputs(stepwell("run", "fan_out_files", "--json")) == {"files": 3, "words": 19, "failed": []}
+
+
+def test_fan_out_files_over_a_thousand(serving: Server, tmp_path: Path) -> None:
+    words = texts(tmp_path / "texts", 1000)
+    task_id = submitted(serving, "fan_out_files", folder=str(tmp_path / "texts"))
+    assert outputs_of(serving, task_id) == {"files": 1000, "words": words, "failed": []}
+    children = serving.get(f"/workflows/tasks/{task_id}/children?limit=1000").json()["items"]
+    assert [one["index"] for one in children] == list(range(1000))
+    assert {one["status"] for one in children} == {"completed"}
+
+
+Answer = Callable[[str, str, Any], tuple[int, Any]]
+
+
+@contextmanager
+def service(answer: Answer) -> Iterator[str]:
+    """A service that answers JSON: `answer` is given method, path and body. Its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            status, value = answer(self.command, self.path, json.loads(body) if body else None)
+            text = json.dumps(value).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        do_POST = do_GET
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Requests are not told."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def jobs() -> Iterator[str]:
+    """A service whose jobs are done at the third look, and whose job `bad` fails; its address."""
+    looks: Counter[str] = Counter()
+
+    def answer(method: str, path: str, body: object) -> tuple[int, Any]:
+        if method == "POST":
+            return 201, {"job": path.strip("/")}
+        looks[path] += 1
+        if looks[path] < 3:
+            return (503 if looks[path] == 1 else 200), {"state": "running"}
+        return 200, {"state": "failed"} if "bad" in path else {"state": "done", "result": looks[path]}
+
+    with service(answer) as url:
+        yield url
+
+
+def test_poll_job(stepwell: Command, jobs: str) -> None:
+    found = outputs(stepwell("run", "poll_job", "-v", f"url={jobs}/good", "-v", "every=10ms", "--json"))
+    assert found == {"job": "good", "result": 3}
+
+
+def test_poll_job_that_fails(stepwell: Command, jobs: str) -> None:
+    task = failed(stepwell("run", "poll_job", "-v", f"url={jobs}/bad", "-v", "every=10ms", "--json"))
+    assert (task["error"]["code"], task["error"]["message"]) == ("job_failed", "job bad failed")
+
+
+def test_poll_job_that_takes_too_long(stepwell: Command, jobs: str) -> None:
+    given = ("-v", f"url={jobs}/good", "-v", "every=10ms", "-v", "looks=1")
+    assert failed(stepwell("run", "poll_job", *given, "--json"))["error"]["code"] == "max_times"
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["before it waits", "while it waits"])
+def test_call_back(serving: Server, early: bool) -> None:
+    asked: list[str] = []
+
+    def call_back(where: str) -> None:
+        httpx.post(where, json={"pages": 12}, timeout=PATIENCE, trust_env=False).raise_for_status()
+
+    def answer(method: str, path: str, body: Any) -> tuple[int, Any]:
+        asked.append(body["call_back"])
+        if early:
+            call_back(body["call_back"])
+        return 202, None
+
+    with service(answer) as url:
+        task_id = submitted(serving, "call_back", url=url, api=f"{serving.url}/api")
+        if not early:
+            eventually(lambda: serving.get(f"/workflows/tasks/{task_id}").json()["status"] == "waiting")
+            call_back(asked[0])
+        assert outputs_of(serving, task_id) == {"answer": {"pages": 12}}
+    assert asked == [f"{serving.url}/api/workflows/tasks/{task_id}/signal/rendered"]
+
+
+def test_call_back_that_does_not_come(stepwell: Command) -> None:
+    with service(lambda *_: (202, None)) as url:
+        task = failed(stepwell("run", "call_back", "-v", f"url={url}", "-v", "patience=1s", "--json"))
+    assert (task["error"]["code"], task["error"]["step"]) == ("timeout", "rendered")

@@ -210,7 +210,7 @@ def test_an_allowance_is_written_as_it_is_read(text: str) -> None:
 
 def sample(rule: Rule) -> str:
     """A path that the rule is for."""
-    return re.sub(r"\{\w+\}", "x", rule.path)
+    return re.sub(r"\{[\w:]+\}", "x", rule.path)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.method}{rule.path}")

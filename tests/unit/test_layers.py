@@ -13,10 +13,13 @@ PACKAGE = ROOT / "src" / "stepwell"
 
 ROWS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("values", "ids", "patterns", "recent", "logs", "strict_yaml"),
+    ("values", "ids", "patterns", "recent", "logs", "strict_yaml", "topics"),
     ("workflow", "task", "settings"),
-    ("lifecycle", "graph", "expressions", "variables", "secrets", "api_keys", "redis_client", "ports", "registry"),
-    ("plan",),
+    (
+        *("lifecycle", "graph", "expressions", "variables", "secrets"),
+        *("api_keys", "redis_client", "ports", "registry", "listeners"),
+    ),
+    ("plan", "publishing"),
     ("loader", "actions", "stores", "queues"),
     ("engine", "service", "operations", "definitions"),
     ("wiring",),

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from stepwell.api.problems import answer_problems
 from stepwell.errors import Conflict, NotFound, QueueFull, StepwellError, Unavailable
 from stepwell.loader import Catalog, Definition
-from stepwell.ports import Commit, TaskFilter
+from stepwell.ports import Commit, Revision, TaskFilter
 from stepwell.queues.inline import InlineQueue
 from stepwell.registry import actions
 from stepwell.secrets import Cipher
@@ -43,9 +43,9 @@ class Failing(MemoryStore):
         _raise_next(self.after)
         return answer
 
-    def retry(self, task_id: str, reset: Iterable[str], attempt: int) -> Task:
+    def retry(self, task_id: str, reset: Iterable[str], attempt: int, revision: Revision | None = None) -> Task:
         _raise_next(self.before)
-        return super().retry(task_id, reset, attempt)
+        return super().retry(task_id, reset, attempt, revision)
 
 
 def _raise_next(errors: list[Exception | None]) -> None:

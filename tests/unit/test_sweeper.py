@@ -86,7 +86,7 @@ class World:
         if until is Status.RUNNING:
             self.store.commit(task_id, "A", commit)
         elif until is Status.WAITING:
-            self.store.suspend(task_id, "A", commit, 1e9, None)
+            self.store.back_off(task_id, "A", commit, 1e9, None)
         else:
             self.store.finish(task_id, "A", commit, until, None, None)
 

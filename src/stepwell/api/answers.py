@@ -13,6 +13,7 @@ T = TypeVar("T")
 TASK_ID = "0199a5c2-8f40-7a31-b1f4-6f6d1c2e9a10"
 SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
+WaitKind = Literal["time", "event", "approval", "children"]
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-21T09:30:00.125Z"])]
 TaskId = Annotated[str, Field(description="A UUID of version 7.", examples=[TASK_ID])]
 
@@ -65,7 +66,41 @@ class Result(Answer):
     workflow_id: str
     status: Status
     variables: dict[str, Any] = Field(description="With defaults filled in; secrets are hidden.")
-    outputs: dict[str, Any]
+    outputs: Any = Field(description="By name; of a child task that runs one step the output of that: any JSON.")
+
+
+class Waiting(Answer):
+    """Something that a task waits for now."""
+
+    path: str = Field(description="The path of the step.", examples=["release"])
+    kind: WaitKind
+    name: str | None = Field(description="What to send a signal to; null where none is waited for.")
+    message: str | None = Field(description="What is asked, of an approval.", examples=["Publish version 2?"])
+    due: Time | None = Field(description="When it ends by itself.")
+    children: Children | None = Field(default=None, description="Of a step that runs as child tasks.")
+
+
+class Children(Answer):
+    """The child tasks of one step, as a whole."""
+
+    total: int
+    active: int = Field(description="How many are queued, running or waiting.")
+    completed: int
+    failed: int = Field(description="How many have failed or were cancelled.")
+
+
+class Wait(Answer):
+    """What a step waits for, or has waited for; null stands for what a wait of this kind does not have."""
+
+    kind: WaitKind
+    due: Time | None = Field(description="When it ends by itself: its time, or its time limit.")
+    event: str | None = Field(description="The name of the event.")
+    message: str | None = Field(description="What is asked, of an approval.")
+    form: dict[str, Any] | None = Field(description="The JSON Schema of the answer to an approval.")
+    fields: dict[str, Any] | None = Field(description="The same as the workflow declares it: name → type, ….")
+    approvers: list[str] | None = Field(description="The names of the API keys that may approve; null: any.")
+    total: int | None = Field(description="How many child tasks.")
+    children: Children | None = Field(default=None, description="How these are, while the step waits for them.")
 
 
 class TaskSummary(Answer):
@@ -87,12 +122,18 @@ class TaskSummary(Answer):
     external_id: str | None
     labels: dict[str, str]
     progress: Progress
+    wake_at: Time | None = Field(default=None, description="When a task that is pending or waits is due by itself.")
+    parent_id: str | None = Field(default=None, description="Of a child: the task that it was made by.")
+    root_id: str | None = Field(default=None, description="Of a child: the outermost of the tasks around it.")
+    place: str | None = Field(default=None, description="Of a child: the path of the parent's step that it runs.")
+    index: int | None = Field(default=None, description="Of a child: its number among those of that step, from 0.")
 
 
 class Task(TaskSummary):
     """A task with its result."""
 
     result: Result | None = Field(description="Null until the task has ended.")
+    waiting_for: list[Waiting] = Field(default=[], description="What it waits for now, at most 20.")
 
 
 class Executed(Task):
@@ -119,6 +160,16 @@ class Accepted(Answer):
         default=False, description="True where `async_execute` was asked for, and this process runs the task."
     )
     reason: str = Field(default="", description="Why it is degraded.")
+    waiting_for: list[Waiting] = Field(default=[], description="What it waits for now, at most 20.")
+
+
+class Signalled(Answer):
+    """A signal that a task has."""
+
+    task_id: TaskId
+    name: str = Field(description="The path of the approval's step, or the event's name.", examples=["release"])
+    accepted: bool = Field(description="False: it had come before, and this repeat changed nothing.")
+    status: Status = Field(description="That of the task since.", examples=["queued"])
 
 
 class Batch(Answer):
@@ -164,6 +215,8 @@ class Step(Answer):
     failures: list[Any] = Field(description="Of a `foreach`: the items that failed.")
     files: dict[str, Any] = Field(description="Relative path → `{size, sha256}`.")
     history: list[Attempt]
+    wait: Wait | None = Field(default=None, description="What it waits for, or has waited for.")
+    winner: str | None = Field(default=None, description="Of a `race`: the step that won.")
 
 
 class LogLine(Answer):

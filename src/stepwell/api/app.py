@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
 import stepwell
-from stepwell.api import audit, execution, files, inside, metrics, operations, queues, tasks, workflows
+from stepwell.api import audit, events, execution, files, inside, metrics, operations, queues, tasks, workflows
 from stepwell.api.access import Gate
 from stepwell.api.draining import Drain
 from stepwell.api.guards import HostGuard, SizeGuard
@@ -26,6 +26,7 @@ ROUTERS = (
     metrics.router,
     queues.router,
     audit.router,
+    events.router,
     files.router,
     tasks.router,
     inside.router,

@@ -32,6 +32,19 @@ def body_of(model: type[Model]) -> Callable[[Request], Coroutine[Any, Any, Model
     return parsed
 
 
+async def any_json(request: Request) -> Any:
+    """A dependency that gives the body, any JSON; null if there is none."""
+    content = await request.body()
+    if content and not is_json(request):
+        raise InvalidInput([FieldProblem("body", "must be JSON, with the header Content-Type: application/json")])
+    return await run_in_threadpool(_from_json, content or b"null")
+
+
+async def any_json_or_object(request: Request) -> Any:
+    """As `any_json`, but an empty object if there is no body."""
+    return await any_json(request) if await request.body() else {}
+
+
 def documented(model: type[BaseModel], required: bool) -> dict[str, Any]:
     """The OpenAPI of an operation that takes this body; `openapi.describe` adds the schema itself."""
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
@@ -49,10 +62,7 @@ def parse(model: type[Model], content: bytes) -> Model:
 
     In two steps, because `model_validate_json` holds all other threads up for twice as long.
     """
-    try:
-        given = from_json(content)
-    except ValueError as error:
-        raise InvalidInput([FieldProblem("body", f"is no JSON: {error}")]) from error
+    given = _from_json(content)
     try:
         return model.model_validate(given)
     except ValidationError as error:
@@ -61,3 +71,10 @@ def parse(model: type[Model], content: bytes) -> Model:
             raise InvalidInput([FieldProblem("body", message)]) from error
         found = error.errors(include_url=False, include_input=False)
         raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in found]) from error
+
+
+def _from_json(content: bytes) -> Any:
+    try:
+        return from_json(content)
+    except ValueError as error:
+        raise InvalidInput([FieldProblem("body", f"is no JSON: {error}")]) from error

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Query
 from starlette.concurrency import run_in_threadpool
 
 from stepwell.api import answers, views, waiting
@@ -15,7 +15,7 @@ from stepwell.api.access import AskedBy, Caller
 from stepwell.api.bodies import body_of, documented
 from stepwell.api.json_response import Json
 from stepwell.api.openapi import Responses, refusals
-from stepwell.api.requests import MAX_WORD, Asked, BatchExecution, Execution, Priority, Words, start_delay, start_time
+from stepwell.api.requests import MAX_WORD, Asked, BatchExecution, Execution, Key, Priority, start_delay, start_time
 from stepwell.errors import FieldProblem, InvalidInput, Unavailable
 from stepwell.service import Submission
 from stepwell.task import Task
@@ -25,10 +25,6 @@ router = APIRouter(tags=["workflows"])
 
 NO_QUEUE = "QUEUE_ENABLED is false, so the task runs in the process of the API"
 
-Key = Annotated[
-    Words | None,
-    Header(alias="Idempotency-Key", description="Sent again with the same request it answers the first task."),
-]
 _ACCEPTED: Responses = {
     202: {
         "model": answers.Accepted,

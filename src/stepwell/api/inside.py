@@ -43,11 +43,11 @@ _FILE: Responses = {
 )
 def list_steps(system: Asked, task_id: str, limit: Limit = 50, cursor: Cursor = None) -> Json:
     """In order of the definition. A page may hold fewer than `limit` where outputs are large."""
-    page = system.service.steps(task_id, limit, cursor)
+    task, page = system.service.get(task_id), system.service.steps(task_id, limit, cursor)
     fitting = _fitting(page)
     if fitting < len(page.items):
         page = system.service.steps(task_id, fitting, cursor)
-    items = [views.step(system.service, task_id, record) for record in page.items]
+    items = [views.step(system.service, task, record) for record in page.items]
     return Json(answers.Listing(items=items, next_cursor=page.next_cursor))
 
 

@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 
 from stepwell.api import answers, permissions
 from stepwell.api.problems import MEDIA_TYPE
-from stepwell.api.requests import BatchExecution, Execution
+from stepwell.api.requests import BatchExecution, Execution, Retry
 
 DESCRIPTION = """
 Durable workflows: run them, watch them, act on them.
@@ -34,6 +34,16 @@ TAGS = [
 Responses = dict[int | str, dict[str, Any]]
 
 _REFUSALS: Mapping[int | str, tuple[str, dict[str, Any]]] = {
+    403: (
+        "This caller is none of those who may.",
+        {
+            "type": "urn:stepwell:problem:forbidden",
+            "title": "Forbidden",
+            "status": 403,
+            "detail": "'ci' may not answer 'release': its approvers are ada, eve",
+            "instance": f"/api/workflows/tasks/{answers.TASK_ID}/signal/release",
+        },
+    ),
     404: (
         "There is no such thing.",
         {
@@ -122,7 +132,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         title=app.title, version=app.version, description=app.description, routes=app.routes, tags=TAGS
     )
     schemas = document["components"]["schemas"]
-    for model in (answers.Problem, Execution, BatchExecution):
+    for model in (answers.Problem, Execution, BatchExecution, Retry):
         schema = model.model_json_schema(ref_template=_SCHEMAS + "{model}")
         schemas.update(schema.pop("$defs", {}))
         schemas[model.__name__] = schema

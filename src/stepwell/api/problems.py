@@ -54,6 +54,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.ExpressionError: INVALID_INPUT,
     errors.DefinitionError: BROKEN,
     errors.Conflict: Kind(409, "conflict", "Conflict"),
+    errors.Forbidden: Kind(403, "forbidden", "Forbidden"),
     errors.QueueFull: Kind(503, "queue-full", "Queue full"),
     errors.Unavailable: Kind(503, "unavailable", "Unavailable"),
     errors.StepwellError: INTERNAL,

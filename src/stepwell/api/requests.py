@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Header, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -58,6 +58,11 @@ Priority = Annotated[
 ]
 Duration = Annotated[str | float | None, BeforeValidator(_word_or_number)]
 
+Key = Annotated[
+    Words | None,
+    Header(alias="Idempotency-Key", description="Sent again with the same request it answers as the first did."),
+]
+
 
 class Execution(BaseModel):
     """What a caller may say about a task; what is left out is the workflow's word, or the setting's."""
@@ -93,6 +98,17 @@ class BatchExecution(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     items: list[Execution] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class Retry(BaseModel):
+    """What is to be changed about a task that runs again."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"variables": {"region": "eu"}}]})
+
+    variables: dict[str, Any] = Field(default_factory=dict, description="These are replaced, the others kept.")
+    definition: Literal["original", "latest"] = Field(
+        default="original", description="The definition that the task started with, or the one that the file has now."
+    )
 
 
 class WorkflowText(BaseModel):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stepwell.api import answers
+from stepwell.api import answers, wait_views
 from stepwell.ports import WorkerView
 from stepwell.service import Service
 from stepwell.task import Error, Event, Status, StepRecord, StepStatus, Task
@@ -37,7 +37,8 @@ def summary(found: Task, now: float) -> answers.TaskSummary:
 
 def task(service: Service, found: Task, now: float) -> answers.Task:
     """A task with its result."""
-    return answers.Task(**_summary(found, progress(service, found, now)), result=_result(service, found))
+    waiting = _waiting_for(wait_views.waiting_for(service, found))
+    return answers.Task(**_summary(found, progress(service, found, now)), result=_result(service, found), **waiting)
 
 
 def executed(service: Service, found: Task, now: float, message: str, **more: Any) -> answers.Executed:
@@ -49,14 +50,16 @@ def executed(service: Service, found: Task, now: float, message: str, **more: An
 def accepted(service: Service, found: Task, **more: Any) -> answers.Accepted:
     """A task that has not ended."""
     ahead = service.ahead(found) if found.status is Status.QUEUED else 0
+    waits = wait_views.waiting_for(service, found) if found.status is Status.WAITING else []
     return answers.Accepted(
         task_id=found.task_id,
         status=found.status,
-        message=_message(found, ahead),
+        message=_message(found, ahead, waits),
         workflow_id=found.workflow_id,
         queue=found.queue,
         priority=_LEVELS[found.priority],
         ahead=ahead,
+        **_waiting_for(waits),
         **more,
     )
 
@@ -104,18 +107,20 @@ def _progress(found: Task, now: float, done: float | None, running: str | None) 
     )
 
 
-def step(service: Service, task_id: str, record: StepRecord) -> answers.Step:
-    """A step with its output."""
+def step(service: Service, found: Task, record: StepRecord) -> answers.Step:
+    """A step with its output; one that had begun when its task ended is shown as cancelled."""
+    optional: dict[str, Any] = {"wait": wait_views.wait(service, found.task_id, record), "winner": record.winner}
+    left = found.ended and record.status in (StepStatus.RUNNING, StepStatus.WAITING)
     return answers.Step(
         id=record.id,
         path=record.path,
         kind=record.kind,
-        status=record.status,
+        status=StepStatus.CANCELLED if left else record.status,
         attempts=record.attempts,
         started_at=_maybe_time(record.started_at),
         completed_at=_maybe_time(record.completed_at),
         inputs=None if record.inputs is None else decode(record.inputs),
-        output=service.output(task_id, record),
+        output=service.output(found.task_id, record),
         error=error(record.error),
         failures=list(record.failures),
         files=dict(record.files),
@@ -129,6 +134,7 @@ def step(service: Service, task_id: str, record: StepRecord) -> answers.Step:
             )
             for one in record.history
         ],
+        **{name: value for name, value in optional.items() if value is not None},
     )
 
 
@@ -196,7 +202,20 @@ def _summary(found: Task, how_far: answers.Progress) -> dict[str, Any]:
         "external_id": found.external_id,
         "labels": dict(found.labels),
         "progress": how_far,
+        **({} if found.wake_at is None else {"wake_at": time(found.wake_at)}),
+        **_family(found),
     }
+
+
+def _family(found: Task) -> dict[str, Any]:
+    """Whose child a task is."""
+    if found.parent is None:
+        return {}
+    return {"parent_id": found.parent, "root_id": found.ancestors[0], "place": found.place, "index": found.index}
+
+
+def _waiting_for(waits: Sequence[answers.Waiting]) -> dict[str, Any]:
+    return {"waiting_for": waits} if waits else {}
 
 
 def _result(service: Service, found: Task) -> answers.Result | None:
@@ -206,12 +225,19 @@ def _result(service: Service, found: Task) -> answers.Result | None:
         workflow_id=found.workflow_id,
         status=found.status,
         variables=dict(service.variables(found)),
-        outputs=service.outputs(found) or {},
+        outputs=_outputs(service, found),
     )
+
+
+def _outputs(service: Service, found: Task) -> Any:
+    outputs = service.outputs(found)
+    return {} if outputs is None and not found.part else outputs
 
 
 def _outermost(service: Service, found: Task) -> tuple[float | None, str | None]:
     """What share of the outermost steps has ended, in percent (None with too many records), and which of them runs."""
+    if found.part:
+        return None, None
     names = {node.name for node in service.plan(found).steps.nodes}
     outermost: list[StepRecord] = []
     cursor: str | None = None
@@ -232,13 +258,13 @@ def _left(found: Task, percent: float | None, now: float) -> float:
     return max(0.0, now - found.started_at) * (100.0 - percent) / percent
 
 
-def _message(found: Task, ahead: int) -> str:
+def _message(found: Task, ahead: int, waits: Sequence[answers.Waiting]) -> str:
     if found.status is Status.QUEUED:
         return f"queued; {ahead} {'task is' if ahead == 1 else 'tasks are'} ahead"
     if found.status is Status.PENDING and found.wake_at is not None:
         return f"it will start at {time(found.wake_at)}"
-    if found.status is Status.WAITING and found.wake_at is not None:
-        return f"it waits until {time(found.wake_at)}"
+    if found.status is Status.WAITING:
+        return wait_views.message(found, waits)
     return f"it is {found.status}"
 
 

@@ -72,8 +72,9 @@ def _inside(node: Node, path: str) -> Iterator[tuple[str, str, Block]]:
         yield node.kind, path, node.block
     for number, (_, block) in enumerate(node.cases, start=1):
         yield f"case {number}", path, block
-    if node.on_failure is not None:
-        yield "on_failure", f"{path}/on_failure", node.on_failure
+    for name, aside in (("on_failure", node.on_failure), ("compensate", node.compensate)):
+        if aside is not None:
+            yield name, f"{path}/{name}", aside
 
 
 def _workflow(found: Definition | Broken) -> dict[str, Any]:

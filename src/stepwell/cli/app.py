@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stepwell.cli import keys, running, serving, tasks, workflows, working
+from stepwell.cli import keys, running, serving, signalling, tasks, workflows, working
 from stepwell.cli.dev import command as dev
 from stepwell.cli.doctor import command as doctor
 from stepwell.cli.exits import MEANINGS, code_of
@@ -46,6 +46,7 @@ app.command("tasks", help=tasks.TASKS_HELP)(tasks.tasks)
 app.command("task", help=tasks.TASK_HELP)(tasks.task)
 app.command("retry", help=running.RETRY_HELP)(running.retry)
 app.command("cancel", help=tasks.CANCEL_HELP)(tasks.cancel)
+app.command("signal", help=signalling.SIGNAL_HELP)(signalling.signal)
 app.command("eval", help=tasks.EVAL_HELP)(tasks.evaluate)
 app.command("schema", help=workflows.SCHEMA_HELP)(workflows.schema)
 app.command("serve", help=serving.SERVE_HELP)(serving.serve)

@@ -1,4 +1,4 @@
-"""Runs one task in the main thread, so that `breakpoint()` works there; Ctrl-C cancels it."""
+"""Runs one task, and its children, in the main thread, so that `breakpoint()` works there; Ctrl-C cancels it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 
 from stepwell.cli.exits import Exit
+from stepwell.cli.family import Family
 from stepwell.cli.output import say
 from stepwell.errors import Conflict, StepwellError
 from stepwell.task import Status, Task
@@ -29,26 +30,40 @@ OVER = 0
 
 
 class Execution:
-    """One task, from queued to its end. `late` is called if the task ended but its code holds the main thread."""
+    """One task, from queued to its end, or until it is left waiting.
+
+    `late` is called if the task ended but its code holds the main thread.
+    """
 
     def __init__(self, system: System, task_id: str, late: Callable[[Task], None]) -> None:
         self.interrupted = False
         self._system, self._task_id, self._late = system, task_id, late
+        self._family, self._child, self._left = Family(system, task_id), "", False
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._main = threading.get_ident()
         self._timer: threading.Timer | None = None
 
     def run(self) -> Task:
-        """Run it to its end, over its own retries, and answer it; if another process took it, wait for that one."""
+        """Run it to its end, over its own retries, and answer it; if another process took it, wait for that one.
+
+        Ctrl-C while it only waits for something leaves it waiting.
+        """
         with self._listening():
-            while not (task := self._system.store.get(self._task_id)).ended:
+            while not (task := self._system.store.get(self._task_id)).ended and not self._left:
                 if task.status is Status.QUEUED:
                     self._system.engine.run(self._task_id, self._over)
+                elif child := self._family.next() if task.status is Status.WAITING else None:
+                    self._run_child(child)
                 else:
                     self._pause(task)
         if self._timer is not None:
             self._timer.cancel()
         return task
+
+    def _run_child(self, task_id: str) -> None:
+        self._child = task_id
+        self._system.engine.run(task_id, lambda task: self._wait(POLL) if task is None else None)
+        self._child = ""
 
     def _over(self, task: Task | None) -> None:
         if task is None:  # another process was faster, or the store did not answer
@@ -59,10 +74,10 @@ class Execution:
             self._timer.start()
 
     def _pause(self, task: Task) -> None:
-        """Wait until a suspended task is due, or for a while for one that runs elsewhere."""
-        left = POLL if task.wake_at is None else max(0.01, task.wake_at - self._system.store.now())
-        self._wait(left)
-        if task.wake_at is not None:
+        """Wait until a suspended task is due, or for a while: it may be told something, or run elsewhere."""
+        left = None if task.wake_at is None else max(0.01, task.wake_at - self._system.store.now())
+        self._wait(POLL if left is None else min(POLL, left))
+        if left is not None and left <= POLL:
             self._system.store.wake()
 
     def _wait(self, seconds: float) -> None:
@@ -103,17 +118,29 @@ class Execution:
             if self.interrupted:
                 leave(Exit.INTERRUPTED)
             self.interrupted = True
-            threading.Thread(target=self._cancel, name="stepwell-cancel", daemon=True).start()
+            threading.Thread(target=self._interrupt, name="stepwell-cancel", daemon=True).start()
+
+    def _interrupt(self) -> None:
+        try:
+            task = self._system.store.get(self._task_id)
+            waits = task.status is Status.WAITING and not self._child and self._system.service.waits(task)
+        except StepwellError:
+            waits = False
+        if waits:
+            self._left = True
+        else:
+            self._cancel()
+        self._bell.put(None)
 
     def _cancel(self) -> None:
         say("cancelling: what has to be undone is run; press Ctrl-C again to leave at once")
         try:
             self._system.service.cancel(self._task_id, force=True)
+            self._system.engine.cancel(self._child)
         except Conflict:  # it has ended meanwhile
             pass
         except StepwellError as error:
             say(f"it could not be cancelled: {error}")
-        self._bell.put(None)
 
 
 def leave(code: int) -> None:

@@ -37,7 +37,7 @@ def read_file(file: Path) -> dict[str, Any]:
     """The mapping in a JSON or YAML file. Raises `NotFound`, `InvalidInput`, `DefinitionError`."""
     from stepwell.strict_yaml import parse
 
-    data = parse(_read(file), str(file)).data  # JSON is YAML
+    data = parse(read_text(file), str(file)).data  # JSON is YAML
     if not isinstance(data, dict):
         raise InvalidInput([FieldProblem("--vars", f"{file} must hold a mapping of names to values")])
     return data
@@ -54,10 +54,11 @@ def _value(declared: Mapping[str, Variable], name: str, text: str, keep: KeepFil
         if not path.is_file():
             raise NotFound("file", str(path))
         return {**keep(path), "name": path.name}
-    return variables.from_text(declared, name, _read(path))
+    return variables.from_text(declared, name, read_text(path))
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The content of a file. Raises `NotFound`, `InvalidInput`."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -16,10 +17,14 @@ from stepwell.cli import terminal
 from stepwell.cli.follow import Followed
 from stepwell.cli.progress import Reported
 from stepwell.cli.tree import Line, cropped, lines
+from stepwell.cli.waits import SHOWN, command
 from stepwell.errors import Unavailable
 
 if TYPE_CHECKING:
     from stepwell.plan import Plan
+
+SHORT_ID = 8
+"""Characters of an id that tell tasks apart."""
 
 PAUSE = 0.15
 """Seconds between two drawings."""
@@ -104,7 +109,14 @@ class LiveTree:
         title = Text(self._title, "bold", no_wrap=True, overflow="ellipsis").append(
             f"  {of_task}" if of_task else "", ""
         )
-        return Group(title, table_of(cropped(tree, max(5, self._console.height - 3))))
+        asked = self._asked()
+        return Group(title, table_of(cropped(tree, max(5, self._console.height - 3 - len(asked)))), *asked)
+
+    def _asked(self) -> list[Text]:
+        """The commands that answer what the task waits for, with the end of its id, so that they fit into a line."""
+        records, task = self._followed.waiting.values(), self._followed.task_id[-SHORT_ID:]
+        commands = filter(None, (command(task, record) for record in records))
+        return [Text(f"  answer with: {one}", "yellow") for one in islice(commands, SHOWN)]
 
 
 def table_of(tree: list[Line]) -> Table:

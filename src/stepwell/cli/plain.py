@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from stepwell.cli.follow import Followed, shown_path
 from stepwell.cli.output import duration, reason
 from stepwell.cli.tree import parts
+from stepwell.cli.waits import command, wait_text
 from stepwell.errors import Unavailable
 from stepwell.task import Event
 
@@ -18,6 +19,8 @@ PAUSE = 0.1
 
 PART_LINES = 20
 """Lines that the items or rounds of one step may write."""
+
+_TOLD_OF_ITEMS = frozenset({"log", "step.failed", "step.waiting"})
 
 
 class PlainLines:
@@ -50,20 +53,33 @@ class PlainLines:
 
     def _tell(self, event: Event) -> None:
         if event.kind == "task.waiting":
-            self._write(f"it waits before it is tried again{_message(event)}")
+            if "message" in event.data:
+                self._write(f"it waits before it is tried again{_message(event)}")
         elif event.path is not None and (text := self._text(event, event.path)):
             self._write(f"{event.path}: {text}")
 
     def _text(self, event: Event, path: str) -> str:
         inside = path != shown_path(path)
-        if inside and (event.kind not in ("log", "step.failed") or not self._may_write(shown_path(path))):
+        if inside and (event.kind not in _TOLD_OF_ITEMS or not self._may_write(shown_path(path))):
             return ""
         if event.kind == "log":
             return f"{event.data.get('level')}{_message(event)}"
         status = event.kind.removeprefix("step.")
+        if status == "waiting":
+            return self._waiting(path)
+        if status == "started" and self._followed.steps[shown_path(path)].waited:
+            return "goes on"
         if inside or status == "retrying":
             return f"attempt {event.data.get('attempt')} failed{_message(event)}"
         return f"{' '.join(filter(None, (status, self._ending(path, status))))}{_message(event)}"
+
+    def _waiting(self, path: str) -> str:
+        """What it waits for, and the command that answers; nothing if it has come meanwhile."""
+        record = self._followed.waiting.get(path)
+        if record is None or record.wait is None:
+            return ""
+        answer = command(self._followed.task_id, record)
+        return f"waiting ({wait_text(record.wait)})" + (f"; answer with: {answer}" if answer else "")
 
     def _ending(self, path: str, status: str) -> str:
         seen = self._followed.steps[path]

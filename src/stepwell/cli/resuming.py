@@ -13,19 +13,20 @@ from stepwell.errors import Conflict, DefinitionError, NotFound, Unavailable
 from stepwell.task import Status, Task
 
 if TYPE_CHECKING:
+    from stepwell.service import Amendment
     from stepwell.wiring import System
 
 LOOK, MARGIN = 0.2, 1.0
 """Seconds between two looks at a task, and how much longer than a lease one is looked at for its end."""
 
 
-def queued_again(system: System, task: Task, from_step: str | None) -> Task:
+def queued_again(system: System, task: Task, from_step: str | None, amendment: Amendment | None = None) -> Task:
     """An ended task queued again; or one that was left behind, handed back if its process died while it ran."""
     if task.status is Status.RUNNING:
         task = _left_behind(system, task)
-    if task.status in (Status.QUEUED, Status.WAITING) and from_step is None:
+    if task.status in (Status.QUEUED, Status.WAITING) and from_step is None and amendment is None:
         return task
-    return system.service.retry(task.task_id, from_step)
+    return system.service.retry(task.task_id, from_step, amendment)
 
 
 def tell_of_changes(system: System, task: Task) -> None:
@@ -37,7 +38,7 @@ def tell_of_changes(system: System, task: Task) -> None:
     except DefinitionError:
         same = False
     if not same:
-        say("the workflow has changed since; this runs the definition the task started with")
+        say("the workflow has changed since; this runs the definition the task started with, --latest the new one")
 
 
 def tell_of_workers(system: System, task: Task) -> None:
@@ -54,6 +55,11 @@ def tell_of_pause(system: System, task: Task) -> None:
     with suppress(Unavailable):
         if task.status is Status.QUEUED and task.queue in system.store.paused():
             say(f"the queue {task.queue!r} is paused: it starts when that is resumed")
+
+
+def tell_of_waiting(task: Task) -> None:
+    """Say how a task goes on that was left waiting."""
+    say(f"task {task.task_id} waits on: a server goes on with it, or `stepwell retry`; `stepwell cancel` ends it")
 
 
 def until_ended(system: System, task_id: str) -> Task:

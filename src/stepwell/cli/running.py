@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +18,7 @@ from stepwell.cli.output import as_lines, console, print_json, reason, say
 if TYPE_CHECKING:
     from stepwell.cli.follow import Followed
     from stepwell.plan import Plan
+    from stepwell.service import Amendment
     from stepwell.task import Task
     from stepwell.wiring import System
 
@@ -26,7 +29,8 @@ RUN_HELP = f"""Run a workflow here and now, and show how it goes.
 WORKFLOW is a file, or the id of a workflow in WORKFLOWS_DIR. Variables are read by their declared types; `-v
 name=@path` takes the content of a file (for a `file` variable the file itself), `-v name=@@text` is the text `@text`.
 A `breakpoint()` in a step opens the debugger here, and time limits pause meanwhile. Ctrl-C cancels the task cleanly,
-a second one leaves at once.
+a second one leaves at once. A task that only waits is left waiting by Ctrl-C; what it waits for is shown, with the
+command that answers, for another terminal. Child tasks are run here too.
 
     stepwell run workflows/orders.yaml -v day=2026-11-21 -v 'regions=eu, us'
 
@@ -36,14 +40,15 @@ a second one leaves at once.
 
 RETRY_HELP = f"""Run an ended task again, and show how it goes.
 
-What failed is run again, or with --from-step that step and all that comes after it. A task that was left behind
-because its process died goes on after its last completed step.
+What failed is run again, and what was undone; or with --from-step that step and all that comes after it. A task that
+was left behind because its process died goes on after its last completed step. With -v it has other variables, with
+--latest the workflow as its file is now; what has completed keeps its output.
 
 It runs here and now; with QUEUE_ENABLED=true a worker runs it, and Ctrl-C only ends the showing.
 
     stepwell retry 9f31c2ab
 
-    stepwell retry 9f31c2ab --from-step load
+    stepwell retry 9f31c2ab --from-step load -v region=eu --latest
 
 {told(*CODES)}"""
 
@@ -89,7 +94,17 @@ def run(
 
 def retry(
     task_id: TaskName,
-    from_step: Annotated[str | None, typer.Option(metavar="STEP", help="Begin again at this step.")] = None,
+    from_step: Annotated[
+        str | None, typer.Option("--from-step", "--from", metavar="STEP", help="Begin again at this step.")
+    ] = None,
+    variable: Annotated[
+        list[str] | None,
+        typer.Option("-v", "--var", "--set", metavar="KEY=VALUE", help="Change a variable; may be repeated."),
+    ] = None,
+    variables_file: Annotated[
+        Path | None, typer.Option("--vars", metavar="FILE", help="Change variables to those of a JSON or YAML file.")
+    ] = None,
+    latest: Annotated[bool, typer.Option("--latest", help="Take the workflow as its file is now.")] = False,
     no_run: Annotated[bool, typer.Option("--no-run", help="Only queue it, for a server or worker to run.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -100,8 +115,10 @@ def retry(
     code = Exit.OK
     with opened_system() as system:
         found = find_task(system.service, task_id)
-        tell_of_changes(system, found)
-        task = queued_again(system, found, from_step)
+        if not latest:
+            tell_of_changes(system, found)
+        amendment = _amendment(system, found, variable or (), variables_file, latest)
+        task = queued_again(system, found, from_step, amendment)
         if not no_run:
             show = watch if system.is_for_workers(task.task_id) else perform
             code = show(system, task, as_json=as_json, quiet=quiet)
@@ -112,10 +129,22 @@ def retry(
     raise typer.Exit(code)
 
 
+def _amendment(system: System, task: Task, given: Sequence[str], file: Path | None, latest: bool) -> Amendment | None:
+    """What the options change about a task that runs again, if they do."""
+    from stepwell.cli.inputs import values
+    from stepwell.service import Amendment
+
+    if not given and file is None and not latest:
+        return None
+    workflow = system.service.catalog.get(task.workflow_id).workflow if latest else system.service.plan(task).workflow
+    return Amendment(values(workflow.variables, given, file, system.files.put), latest)
+
+
 def perform(system: System, task: Task, *, as_json: bool, quiet: bool) -> Exit:
     """Run a queued task in this thread, show how it goes, and say how it ended."""
     from stepwell.cli.execution import Execution, leave
     from stepwell.cli.follow import Followed
+    from stepwell.cli.resuming import tell_of_waiting
     from stepwell.plan import compile_definition
 
     plan = compile_definition(system.store.definition(task.definition))
@@ -135,6 +164,8 @@ def perform(system: System, task: Task, *, as_json: bool, quiet: bool) -> Exit:
             terminal.enter_context(redirect_stdout(sys.stderr))
         terminal.enter_context(_display(followed, plan, task, stderr=as_json, quiet=quiet))
         ended = execution.run()
+    if not ended.ended:
+        tell_of_waiting(ended)
     return _told(system, ended, plan, execution.interrupted, as_json)
 
 
@@ -168,7 +199,7 @@ def _display(followed: Followed, plan: Plan, task: Task, *, stderr: bool, quiet:
     screen = console(stderr)
     if screen.is_terminal:
         return LiveTree(screen, followed, plan, f"{task.workflow_id}  {task.task_id}").shown()
-    return PlainLines(screen.print, followed).shown()
+    return PlainLines(partial(screen.print, soft_wrap=True), followed).shown()
 
 
 def _told(system: System, task: Task, plan: Plan, interrupted: bool, as_json: bool) -> Exit:
@@ -206,6 +237,8 @@ def _print_ending(system: System, task: Task, plan: Plan) -> None:
 def _code(task: Task, interrupted: bool) -> Exit:
     from stepwell.task import Status
 
+    if not task.ended:
+        return Exit.INTERRUPTED
     if task.status is Status.CANCELLED:
         return Exit.INTERRUPTED if interrupted else Exit.CANCELLED
     return Exit.OK if task.status is Status.COMPLETED else Exit.FAILED

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from stepwell.cli.live import status_text
+from stepwell.cli.live import SHORT_ID, status_text
 from stepwell.cli.output import duration, first_line, moment, reason
 from stepwell.cli.progress import progress_text
 from stepwell.cli.tree import Line
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from stepwell.loader import Broken, Definition
     from stepwell.task import StepRecord, Task
 
-ROOMY, SHORT_ID = 120, 8
-"""Columns from which on ids are shown whole, and how many characters of them are shown otherwise."""
+ROOMY = 120
+"""Columns from which on ids are shown whole."""
 
 
 def of_steps(tree: Sequence[Line]) -> Table:
@@ -66,6 +66,7 @@ def of_task(task: Task, now: float) -> Table:
     rows: list[tuple[str, str | Text | None]] = [
         ("task", task.task_id),
         ("workflow", task.workflow_id),
+        ("parent", f"{task.parent} ({_place(task)})" if task.parent else None),
         ("status", status_text(str(task.status))),
         ("created", moment(task.created_at)),
         ("started", moment(task.started_at)),
@@ -83,6 +84,11 @@ def of_task(task: Task, now: float) -> Table:
         if value:
             table.add_row(name, value)
     return table
+
+
+def _place(task: Task) -> str:
+    """The step, and the item, of its parent that a child runs."""
+    return f"{task.place}" if task.index is None else f"{task.place}, {task.index}"
 
 
 def of_workflows(found: Iterable[Definition | Broken]) -> Table:

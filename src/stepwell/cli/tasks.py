@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 ITEMS, ERRORS = 100, 10
 """Items that are shown at a time, and errors of which all lines are."""
 
-TASKS_HELP = f"""List tasks, newest first.
+TASKS_HELP = f"""List tasks, newest first; with --parent the child tasks of one, by their steps.
 
     stepwell tasks --status failed --workflow orders --limit 20
+
+    stepwell tasks --parent 9f31c2ab --status failed
 
 {told(Exit.OK, Exit.INVALID, Exit.CONFLICT)}"""
 
@@ -62,16 +64,19 @@ def tasks(
     workflow: Annotated[str | None, typer.Option(help="Only tasks of the workflow with this id.")] = None,
     label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only tasks with this label.")] = None,
     external_id: Annotated[str | None, typer.Option(help="Only tasks with this id of yours.")] = None,
+    parent: Annotated[str | None, typer.Option(metavar="TASK", help="The child tasks of this task.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 50,
     cursor: Annotated[str | None, typer.Option(help="Go on after the list that told this cursor.")] = None,
     as_json: AsJson = False,
 ) -> None:
     from stepwell.cli.inputs import pairs
-    from stepwell.cli.lookup import opened_system
+    from stepwell.cli.lookup import find_task, opened_system
     from stepwell.ports import TaskFilter
 
     only = TaskFilter(_status(status), workflow, None, external_id, pairs("--label", label or ()))
     with opened_system() as system:
+        if parent is not None:
+            only = replace(only, parent=find_task(system.service, parent).task_id)
         page = system.service.tasks(only, limit, cursor)
         now = system.store.now()
         if as_json:
@@ -184,6 +189,7 @@ def _print_task(system: System, found: Task, logs: list[Event], items: _Items) -
     screen.print("")
     screen.print(of_steps(lines(plan, of_records(system.store, found.task_id), now)))
     records = system.service.steps(found.task_id).items
+    _print_answers(screen, system, found)
     items.print(screen, records, now)
     for title, value in (("variables", system.service.variables(found)), ("outputs", system.service.outputs(found))):
         if value:
@@ -192,6 +198,15 @@ def _print_task(system: System, found: Task, logs: list[Event], items: _Items) -
     for event in logs:
         line = f"{moment(event.at)} {event.path} {event.data.get('level')}: {event.data.get('message')}"
         screen.print(harmless(line), soft_wrap=True)
+
+
+def _print_answers(screen: Console, system: System, found: Task) -> None:
+    """The commands that tell the task what it waits for."""
+    from stepwell.cli.waits import command
+
+    commands = [command(found.task_id, record) for record in system.service.waits(found)]
+    for number, answer in enumerate(filter(None, commands)):
+        screen.print(f"{'' if number else chr(10)}answer with: {answer}", soft_wrap=True)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class Line:
 
 def lines(plan: Plan, steps: Mapping[str, Seen], now: float) -> list[Line]:
     """Every step in order of the definition; what runs only after a failure is there once it has begun."""
-    return list(_Tree(steps, now).plan(plan))
+    return list(_Tree(plan.included, steps, now).plan(plan))
 
 
 def cropped(tree: Sequence[Line], height: int) -> list[Line]:
@@ -51,14 +51,15 @@ def cropped(tree: Sequence[Line], height: int) -> list[Line]:
 class _Tree:
     """Walks a plan beside what is known of its steps."""
 
-    def __init__(self, steps: Mapping[str, Seen], now: float) -> None:
-        self._steps, self._now = steps, now
+    def __init__(self, included: Mapping[str, Plan], steps: Mapping[str, Seen], now: float) -> None:
+        self._included, self._steps, self._now = included, steps, now
         self._begun = {prefix for path in steps for prefix in _prefixes(path)}
 
-    def plan(self, plan: Plan) -> Iterator[Line]:
-        yield from self._block(plan.steps, "", 0)
+    def plan(self, plan: Plan, path: str = "", depth: int = 0) -> Iterator[Line]:
+        """All of a workflow; of one inside a step, that is at `path`."""
+        yield from self._block(plan.steps, path, depth)
         for name, block in (("on_failure", plan.on_failure), ("on_cancel", plan.on_cancel), ("finally", plan.finally_)):
-            yield from self._aside(block, name, 0)
+            yield from self._aside(block, f"{path}/{name}" if path else name, depth)
 
     def _block(self, block: Block, path: str, depth: int) -> Iterator[Line]:
         for node in block.nodes:
@@ -66,11 +67,13 @@ class _Tree:
 
     def _node(self, node: Node, path: str, depth: int) -> Iterator[Line]:
         yield self._line(node, path, depth)
-        if node.foreach is None and node.until is None:
+        if node.foreach is None and node.until is None and node.queue is None:
             if node.block is not None:
                 yield from self._block(node.block, path, depth + 1)
             yield from self._case(node, path, depth)
+            yield from self._workflow(node, path, depth)
         yield from self._aside(node.on_failure, f"{path}/on_failure", depth + 1)
+        yield from self._aside(node.compensate, f"{path}/compensate", depth + 1)
 
     def _case(self, node: Node, path: str, depth: int) -> Iterator[Line]:
         """The steps of the case that was chosen."""
@@ -78,6 +81,12 @@ class _Tree:
             if any(f"{path}/{inner.name}" in self._begun for inner in block.nodes):
                 yield from self._block(block, path, depth + 1)
                 return
+
+    def _workflow(self, node: Node, path: str, depth: int) -> Iterator[Line]:
+        """The steps of another workflow, once it has begun: it may run itself, without end."""
+        plan = self._included.get(node.step.workflow or "")
+        if plan is not None and any(f"{path}/{inner.name}" in self._begun for inner in plan.steps.nodes):
+            yield from self.plan(plan, path, depth + 1)
 
     def _aside(self, block: Block | None, path: str, depth: int) -> Iterator[Line]:
         if block is not None and path in self._begun:

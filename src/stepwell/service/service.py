@@ -1,26 +1,32 @@
-"""The callers' side of the store: submit, cancel, retry, get, list."""
+"""The callers' side of the store: submit, cancel, retry, signal, get, list."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_exponential
 
 from stepwell import variables
-from stepwell.errors import FieldProblem, InvalidInput, NotDelivered, NotFound, QueueFull, Unavailable
-from stepwell.lifecycle import to_reset
+from stepwell.errors import NotDelivered, NotFound, QueueFull, Unavailable
 from stepwell.loader import Catalog, Definition
-from stepwell.plan import Plan, compile_definition, downstream
-from stepwell.ports import Queue, TaskFilter, TaskStore
+from stepwell.plan import Plan, compile_definition
+from stepwell.ports import Queue, Revision, TaskFilter, TaskStore
 from stepwell.secrets import Cipher
-from stepwell.service.submission import Defaults, Intake, Submission
-from stepwell.task import Apart, Event, NewTask, Page, Status, StepRecord, Stored, Task
+from stepwell.service.retrying import check_retry, steps_to_reset
+from stepwell.service.signals import Form, Signalled, Signals
+from stepwell.service.submission import Amendment, Defaults, Intake, Submission
+from stepwell.task import Apart, Crew, Event, NewTask, Page, Status, StepRecord, Stored, Task
 from stepwell.values import decode
 
 HIDDEN = "***"
 """What is shown in place of a secret."""
+
+
+MAX_WAITS = 20
+"""So many of the steps that wait are told of a task."""
 
 
 class Service:
@@ -42,6 +48,7 @@ class Service:
         self.catalog = catalog
         self._store, self._queue, self._pool = store, queue, pool
         self._intake, self._max_queued = Intake(cipher, defaults), defaults.max_queued
+        self._signals = Signals(store)
         self._tell_run, self._sleep = tell_run, sleep
 
     # -- to act ------------------------------------------------------------------------------------------------------
@@ -73,14 +80,34 @@ class Service:
         self._tell_run(task_id)
         return task
 
-    def retry(self, task_id: str, from_step: str | None = None) -> Task:
-        """Run an ended task again, from what failed, or from a step and all that comes after it."""
-        return self._run_again(self._store.get(task_id), from_step)
+    def retry(self, task_id: str, from_step: str | None = None, amendment: Amendment | None = None) -> Task:
+        """Run an ended task again, from what failed, or from a step (its id or path) and all that comes after it. What
+        was undone by `compensate` runs again too.
+
+        Raises `InvalidInput` for changed variables that do not fit, and for a step that the latest definition does not
+        have, `NotFound` for an unknown step or a workflow that is gone, and `Conflict` for a task that has not ended,
+        has completed (without `from_step`), or is a child.
+        """
+        return self._run_again(self._store.get(task_id), from_step, amendment or Amendment())
 
     def requeue(self, dead: Task) -> Task:
         """Run a dead letter again, from what failed. Raises `Conflict` if somebody did since this record was read,
         whatever came of that."""
-        return self._run_again(dead, None)
+        return self._run_again(dead, None, Amendment())
+
+    def signal(
+        self, task_id: str, name: str, payload: Any, sender: str | None = None, key: str | None = None
+    ) -> Signalled:
+        """Tell a task what it waits for, or will: answer an approval, named by the path or the id of its step, or send
+        it an event, by its name. `sender` is the name of an API key; a repeat (for an event: the same `key`) changes
+        nothing.
+
+        Raises `InvalidInput` if the payload does not fit, `Forbidden` for a sender who is no approver, `NotFound` if
+        the definition waits for no such thing, and `Conflict` if it is answered already, too late, or not clear.
+        """
+        task = self._store.get(task_id)
+        mail, accepted = self._signals.send(task, self.plan(task), name, payload, sender, key)
+        return Signalled(self._store.get(task_id), mail, accepted)
 
     # -- to read -----------------------------------------------------------------------------------------------------
 
@@ -97,8 +124,23 @@ class Service:
         return task
 
     def tasks(self, only: TaskFilter, limit: int = 50, cursor: str | None = None) -> Page[Task]:
-        """A page of tasks, newest first."""
+        """A page of tasks, newest first; children of one task in order of their steps and indices."""
         return self._store.list(only, limit, cursor)
+
+    def waits(self, task: Task) -> Sequence[StepRecord]:
+        """The steps that wait now, at most 20, in order of the definition."""
+        return () if task.ended else list(islice(self._signals.waiting(task.task_id), MAX_WAITS))
+
+    def crew(self, task_id: str, path: str) -> Crew | None:
+        """How the children of a step are, as a whole; None if it has none (yet)."""
+        try:
+            return self._store.crew(task_id, path)
+        except NotFound:
+            return None
+
+    def form(self, task: Task, name: str) -> Form | None:
+        """What a signal of this name is to hold; None for an event, which may hold anything. Raises as `signal`."""
+        return self._signals.addressee(task, self.plan(task), name).form
 
     def steps(self, task_id: str, limit: int | None = None, cursor: str | None = None) -> Page[StepRecord]:
         """A page of a task's steps, in order of the definition."""
@@ -113,8 +155,10 @@ class Service:
         return compile_definition(self._store.definition(task.definition))
 
     def variables(self, task: Task) -> Mapping[str, Any]:
-        """A task's variables, secrets hidden."""
+        """A task's variables, secrets hidden; of a part those of the loops around it (`item`, `index`)."""
         values = self._value(task.task_id, task.variables, "variables") or {}
+        if task.part:
+            return dict(values)
         return variables.replace_secrets(self.plan(task).workflow.variables, values, lambda _: HIDDEN)
 
     def outputs(self, task: Task) -> Any:
@@ -138,12 +182,22 @@ class Service:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _run_again(self, task: Task, from_step: str | None) -> Task:
-        reset = self._to_reset(task, from_step)
+    def _run_again(self, task: Task, from_step: str | None, amendment: Amendment) -> Task:
+        check_retry(task, from_step)
+        latest = self.catalog.get(task.workflow_id) if amendment.latest else None
+        plan = self.plan(task) if latest is None else compile_definition(latest.text)
+        reset = steps_to_reset(self._store.steps(task.task_id).items, from_step, plan, task.workflow_id)
+        revision = self._revision(task, amendment, latest)
         with self._queue.room() as room:
-            again = self._store.retry(task.task_id, reset, task.attempt)
+            again = self._store.retry(task.task_id, reset, task.attempt, revision)
             room.ring(again)
         return again
+
+    def _revision(self, task: Task, amendment: Amendment, latest: Definition | None) -> Revision | None:
+        if latest is None and not amendment.variables:
+            return None
+        values = self._value(task.task_id, task.variables, "variables") or {}
+        return self._intake.revision(self.plan(task), values, amendment.variables, latest)
 
     def _create(self, new: Sequence[NewTask], here: bool) -> list[Task]:
         queue = self._pool if here else self._queue
@@ -174,15 +228,6 @@ class Service:
             raise Unavailable(message, retry_after=error.retry_after, task_id=first) from error
         return [task for task, _ in found]
 
-    def _to_reset(self, task: Task, from_step: str | None) -> Sequence[str]:
-        """The paths of the steps that a retry begins afresh."""
-        records = self._store.steps(task.task_id).items
-        if from_step is None:
-            return to_reset(records)
-        known = {record.path for record in records}
-        path = from_step if from_step in known else _path_of(from_step, records)
-        return to_reset(records, downstream(self.plan(task), path))
-
     def _value(self, task_id: str, stored: Stored | None, key: str) -> Any:
         if stored is None:
             return None
@@ -191,14 +236,3 @@ class Service:
 
 def _may_be_repeated(error: BaseException) -> bool:
     return isinstance(error, Unavailable) and not isinstance(error, QueueFull | NotDelivered)
-
-
-def _path_of(step_id: str, records: Sequence[StepRecord]) -> str:
-    """The path of the step with this id. Raises `NotFound`, and `InvalidInput` if it is ambiguous."""
-    paths = [record.path for record in records if record.id == step_id and "[" not in record.path.rpartition("/")[2]]
-    if not paths:
-        raise NotFound("step", step_id, [record.id or record.path for record in records])
-    if len(paths) > 1:
-        message = f"{step_id!r} ran in several places, name one: {', '.join(paths[:5])}"
-        raise InvalidInput([FieldProblem("from_step", message)])
-    return paths[0]

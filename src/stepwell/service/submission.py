@@ -12,7 +12,8 @@ from stepwell import variables
 from stepwell.errors import Fail, FieldProblem, InvalidInput, did_you_mean
 from stepwell.ids import new_task_id
 from stepwell.loader import Definition
-from stepwell.plan import compile_definition
+from stepwell.plan import Plan, compile_definition, undoes
+from stepwell.ports import Revision
 from stepwell.secrets import Cipher
 from stepwell.task import NewTask
 from stepwell.values import decode, encode, seconds
@@ -37,6 +38,15 @@ class Submission:
     idempotency_key: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     trigger: Mapping[str, Any] = field(default_factory=lambda: {"kind": "manual"})
+
+
+@dataclass(frozen=True)
+class Amendment:
+    """What a caller may change about a task that runs again: these of its variables, and with `latest` its definition,
+    which then is the one that the catalog has now."""
+
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    latest: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,7 @@ class Intake:
             variables=_encoded(kept),
             timeout=self._timeout(given, definition, values),
             max_retries=_first(given.max_retries, workflow.max_retries, 0 if here else self._defaults.max_retries),
-            undo=bool(workflow.on_cancel or workflow.finally_),
+            undo=undoes(definition.text),
             delay=_seconds("delay", given.delay),
             run_at=given.run_at,
             external_id=given.external_id,
@@ -96,6 +106,23 @@ class Intake:
         if problems:
             raise InvalidInput(problems)
         return new
+
+    def revision(
+        self, before: Plan, values: Mapping[str, Any], given: Mapping[str, Any], latest: Definition | None
+    ) -> Revision:
+        """What is changed about a task of the plan `before` that has these variables: those that are `given` and, if
+        there is a `latest` definition, that; variables which it does not declare are left out."""
+        declared = before.workflow.variables if latest is None else latest.workflow.variables
+        old = {name: value for name, value in values.items() if name in declared and name not in given}
+        old = variables.replace_secrets(before.workflow.variables, old, self._cipher.decrypt)
+        checked = variables.check(declared, {**old, **given})
+        return Revision(
+            variables=_encoded(variables.replace_secrets(declared, checked, self._cipher.encrypt)),
+            definition=None if latest is None else latest.hash,
+            definition_text=None if latest is None else latest.text,
+            undo=None if latest is None else undoes(latest.text),
+            files=tuple(_files(declared, checked)),
+        )
 
     def _fingerprint(self, definition: Definition, values: Mapping[str, Any]) -> str:
         compared = variables.replace_secrets(definition.workflow.variables, values, self._cipher.digest)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stepwell.actions.call import import_own
 from stepwell.actions.process import RUN
 from stepwell.definitions import function
 from stepwell.engine.clock import Clock
@@ -18,8 +19,10 @@ from stepwell.engine.means import Means
 from stepwell.engine.names import Fetch, MakeNames, Names
 from stepwell.engine.threads import Threads
 from stepwell.engine.watchdog import Watchdog
+from stepwell.errors import Fail, SettingsError
 from stepwell.plan import Node, compile_definition
 from stepwell.ports import Claim, FileStore, TaskStore
+from stepwell.publishing import Publisher
 from stepwell.registry import Action, actions
 from stepwell.secrets import Cipher, Masker, SecretSource
 from stepwell.settings import Settings
@@ -31,12 +34,14 @@ from stepwell.variables import replace_secrets
 
 @dataclass(frozen=True)
 class EngineParts:
-    """An engine with what it was made of; `names` gives what expressions of a claimed task can read."""
+    """An engine with what it was made of; `names` gives what expressions of a claimed task can read, `worker` is the
+    engine's name."""
 
     engine: Engine
     files: FileStore
     cipher: Cipher
     names: MakeNames
+    worker: str
 
 
 def make_engine(
@@ -50,6 +55,7 @@ def make_engine(
     on_abandoned: Callable[[], None] = lambda: None,
 ) -> EngineParts:
     """An engine over a store; `worker` is its name in records. For the others see `Means`."""
+    _import_listeners(settings)
     files = FsspecFileStore(settings.files_url)
     source = SecretSource(os.environ, settings.secrets, settings.secrets_dir)
     cipher = Cipher(settings.secret_key)
@@ -59,6 +65,7 @@ def make_engine(
         files=files,
         names=lambda claim, records, time, fetch: _names(claim, records, time, fetch, source, cipher, env),
         resolve=lambda node: _action(node, settings.workflows_dir),
+        publish=Publisher(store).publish,
         worker=worker or f"{socket.gethostname()}:{os.getpid()}",
         threads=Threads(),
         watchdog=Watchdog(),
@@ -68,8 +75,17 @@ def make_engine(
         claims=claims,
         hands_back=hands_back,
         on_abandoned=on_abandoned,
+        cipher=cipher,
     )
-    return EngineParts(Engine(means), files, cipher, means.names)
+    return EngineParts(Engine(means), files, cipher, means.names, means.worker)
+
+
+def _import_listeners(settings: Settings) -> None:
+    for name in settings.listeners:
+        try:
+            import_own(name, settings.workflows_dir)
+        except Fail as error:
+            raise SettingsError(f"LISTENERS names {name}: {error.message}") from error
 
 
 def _action(node: Node, folder: Path) -> Action:

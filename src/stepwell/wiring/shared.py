@@ -66,6 +66,7 @@ def open_shared(settings: Settings, *, fail_fast: bool = False, connections: int
         max_size=settings.queue_max_size,
         retries=settings.task_max_retries,
     )
+    store.rings_with(queue.ring)
     return Shared(settings, client, store, queue)
 
 

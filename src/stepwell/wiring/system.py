@@ -6,17 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stepwell.definitions import open_catalog
+from stepwell.engine.courier import Courier
 from stepwell.engine.engine import Engine
 from stepwell.engine.names import MakeNames
 from stepwell.engine.sweeper import Sweeper
 from stepwell.operations import Operations
 from stepwell.ports import FileStore, Queue, TaskStore
+from stepwell.publishing import Publisher
 from stepwell.queues.dispatch import Dispatch
 from stepwell.queues.inline import InlineQueue
 from stepwell.queues.silent import SilentQueue
-from stepwell.service import Defaults, Service
+from stepwell.service import Defaults, Service, Triggers
 from stepwell.settings import Settings
 from stepwell.stores.fallback import FallbackStore
+from stepwell.task import Publication
 from stepwell.wiring.databases import open_database
 from stepwell.wiring.engines import EngineParts, make_engine
 
@@ -34,7 +37,8 @@ class System:
     """A whole Stepwell: ask `service` and `operations`, let `pool` run tasks, keep files in `files`.
 
     `names` gives what expressions of a claimed task can read. With a queue there is a `shared` side; `dispatch` rings
-    for workers, or has the pool run what cannot get to them.
+    for workers, or has the pool run what cannot get to them. In a terminal `silent` remembers what the
+    caller is to run.
     """
 
     settings: Settings
@@ -45,17 +49,23 @@ class System:
     engine: Engine
     pool: InlineQueue
     sweeper: Sweeper
+    courier: Courier
+    triggers: Triggers
+    publisher: Publisher
     names: MakeNames
     shared: Shared | None = None
     dispatch: Dispatch | None = None
+    silent: SilentQueue | None = None
 
     def start(self) -> None:
         """Adopt orphaned tasks from now on; only servers and workers do."""
         self.sweeper.start()
+        self.courier.start()
 
     def drain(self) -> None:
         """Take nothing new, let running steps end within `SHUTDOWN_TIMEOUT`, hand back the rest."""
         self.sweeper.stop()
+        self.courier.stop()
         self.pool.close()
         self.engine.drain(self.settings.shutdown_timeout)
 
@@ -69,6 +79,15 @@ class System:
         self.store.close()
         if self.shared is not None:
             self.shared.close()
+
+    def publish(
+        self, name: str, payload: object, key: str | None = None, sender: str | None = None
+    ) -> tuple[Publication, bool]:
+        """Publish an event, and bring it at once to those who wait for it; the same `key` again answers the first one
+        and False."""
+        published = self.publisher.publish(name, payload, key, sender)
+        self.courier.nudge()
+        return published
 
     def why_here(self, task_id: str) -> str | None:
         """Why a task that was meant for workers runs in this process; None if it does not."""
@@ -101,10 +120,13 @@ def build(settings: Settings, *, store: TaskStore | None = None, interactive: bo
     store = store or _store(settings, shared)
     parts = make_engine(settings, store, interactive=interactive)
     pool = InlineQueue(parts.engine.run, settings.inline_max_concurrency, settings.inline_queue_max_size)
-    own: Queue = SilentQueue() if interactive else pool
+    silent = SilentQueue() if interactive else None
+    own: Queue = silent or pool
     dispatch = None if shared is None else _dispatch(shared, store, own)
     queue: Queue = dispatch or own
+    store.rings_with(queue.ring)
     service = _service(settings, store, queue, own, parts)
+    triggers = Triggers(service, service.catalog)
     return System(
         settings=settings,
         store=store,
@@ -114,9 +136,13 @@ def build(settings: Settings, *, store: TaskStore | None = None, interactive: bo
         engine=parts.engine,
         pool=pool,
         sweeper=_sweeper(settings, store, queue, parts),
+        courier=Courier(store, queue, parts.worker, triggers.fire),
+        triggers=triggers,
+        publisher=Publisher(store),
         names=parts.names,
         shared=shared,
         dispatch=dispatch,
+        silent=silent,
     )
 
 

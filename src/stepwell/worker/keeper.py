@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from stepwell.engine.courier import Courier
 from stepwell.engine.leases import RENEW_AFTER
 from stepwell.engine.sweeper import Sweeper
 from stepwell.errors import ClaimLost, NotFound, Unavailable
@@ -61,6 +62,7 @@ class Tools:
     queue: Queue
     sweeper: Sweeper
     presence: Presence | None = None
+    courier: Courier | None = None
 
 
 class Keeper:
@@ -82,6 +84,8 @@ class Keeper:
         self._board.keeper.introduce(Horse(self._view.name, os.getpid()))
         self._tools = self._made(make)
         self._tools.sweeper.start()
+        if self._tools.courier is not None:
+            self._tools.courier.start()
         self._renewal.start()
         self._board.keeper.introduce(Horse(self._view.name, os.getpid(), ready=True))
         try:
@@ -211,6 +215,8 @@ class Keeper:
     def _last_words(self) -> None:
         self._now.set()
         self._tools.sweeper.stop()
+        if self._tools.courier is not None:
+            self._tools.courier.stop()
         deadline = time.monotonic() + LAST_WORDS
         self._take_lost()
         while self._lost and time.monotonic() < deadline:

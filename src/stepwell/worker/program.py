@@ -16,6 +16,7 @@ from types import FrameType
 from typing import NoReturn
 
 from stepwell import logs
+from stepwell.engine.courier import Courier
 from stepwell.engine.sweeper import Sweeper
 from stepwell.errors import SettingsError, StepwellError
 from stepwell.ports import WorkerView
@@ -109,7 +110,8 @@ def _tools(settings: Settings, queues: Sequence[str]) -> Tools:
     sweeper = Sweeper(
         shared.store, files, shared.queue, lease_seconds=settings.lease_seconds, result_ttl=settings.result_ttl
     )
-    return Tools(shared.store, shared.queue, sweeper, shared.presence(queues))
+    courier = Courier(shared.store, shared.queue, f"{socket.gethostname()}:{os.getpid()}")
+    return Tools(shared.store, shared.queue, sweeper, shared.presence(queues), courier)
 
 
 def _settled(run: Callable[[], int]) -> int:
