@@ -68,8 +68,8 @@ class Suspension:
     """What a task waits for: the time `due`, mail with an id greater than `mail`, or a publication under one of
     `topics`.
 
-    `positions` says how far each name of a publication has been read: if more came since under one of the topics, the
-    task goes on at once.
+    `positions` says how far each topic has been read: if something came under one since, the task goes on at once. Of a
+    topic without a position only what is roused for later wakes it.
     """
 
     due: float | None = None
@@ -155,12 +155,14 @@ class TaskStore(Protocol):
 
     def suspend(self, task_id: str, token: str, commit: Commit, suspension: Suspension) -> Task:
         """Guarded: commit, and make the task `waiting` for what the suspension names, or `queued` if that has come or a
-        cancel was requested (unless `undoing`); nothing is counted, the claim ends. It wakes once."""
+        cancel was requested (unless `undoing`); nothing is counted, the claim ends, an earlier `error` goes. It wakes
+        once."""
 
     def send(self, task_id: str, mail: NewMail) -> tuple[Mail, bool]:
-        """Put a message into the mailbox of a task that has not ended, and queue it if it waits; answers it, or the
-        first one of which it is a repeat, and whether it is new. Raises `Conflict` if the task has ended, if `mail`
-        comes too late, if another one stands under its name (`once`), or if the mailbox holds `lifecycle.MAX_MAIL`."""
+        """Put a message into the mailbox of a task that has not ended, and queue it if `lifecycle.listens`; answers it,
+        or the first one of which it is a repeat, and whether it is new. Raises `Conflict` if the task has ended, if
+        `mail` comes too late, if another one stands under its name (`once`), or if the mailbox holds
+        `lifecycle.MAX_MAIL`."""
 
     def mailbox(self, task_id: str, after: int = 0) -> Sequence[Mail]:
         """The mail of a task with an id greater than `after`, oldest first."""
@@ -184,11 +186,12 @@ class TaskStore(Protocol):
     def publish(
         self, name: str, payload: str, topics: Sequence[str], key: str | None = None, sender: str | None = None
     ) -> tuple[Publication, bool]:
-        """Append a publication to the log; the same `key` again answers the first one and False."""
+        """Append a publication to the log; the same `key` again answers the first one and False. The name is one of
+        the `topics`, and all of them begin with it."""
 
-    def published(self, name: str, after: str | None = None, since: float = 0.0, limit: int = 100) -> Publications:
-        """Publications of a name from the position `after` on (None: from the first that is kept) that are not older
-        than the time `since`."""
+    def published(self, topic: str, after: str | None = None, since: float = 0.0, limit: int = 100) -> Publications:
+        """Publications with a topic from the position `after` on (None: from the first that is kept) that are not older
+        than the time `since`; others cost nothing."""
 
     def undelivered(self, group: str, consumer: str, limit: int = 100) -> Sequence[Publication]:
         """The next publications for a group of consumers, oldest first: each for one of them, until it has said
@@ -198,8 +201,8 @@ class TaskStore(Protocol):
         """A group has done its work for a publication, which so many tasks received; a repeat changes nothing."""
 
     def rouse(self, publication: Publication) -> list[Task]:
-        """Make tasks `queued` that wait for one of the topics of a publication and have not read it yet, and answer
-        them (at most 1000 a call)."""
+        """Make tasks `queued` that wait for one of the topics of a publication and have not read it there yet, and
+        answer them (at most 1000 a call)."""
 
     def publications(self) -> Mapping[str, Mapping[str, int]]:
         """For each name: `published` and `received` in all, and how many tasks listen now for it or for a topic of it,
@@ -415,8 +418,8 @@ class Context(Protocol):
     """What an action is given besides its inputs.
 
     `path` names the step within the task; `attempt` counts from 1; `idempotency_key` stays the same over all
-    attempts of this step and item, until one has completed. `work_folder` is this attempt's own and is gone afterwards. `secrets` maps
-    the names that the step may read to their values.
+    attempts of this step and item, until one has completed. `work_folder` is this attempt's own and is gone afterwards.
+    `secrets` maps the names that the step may read to their values.
     """
 
     task_id: str

@@ -301,7 +301,7 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Publications:
-    """Publications of one name, oldest first; `position` is where to go on reading: where nothing more came, the end
+    """Publications of one topic, oldest first; `position` is where to go on reading: where nothing more came, the end
     of the log."""
 
     items: Sequence[Publication]

@@ -167,7 +167,7 @@ def test_who_changed_what_is_kept(audited: list[dict[str, Any]]) -> None:
     seen = [(one["actor"], one["role"], one["action"], one["outcome"]) for one in reversed(audited)]
     assert seen == [
         ("ci", "operator", "task.submit", 200),
-        ("root", "admin", "task.retry", 202),
+        ("root", "admin", "task.retry", 409),
         ("ci", "operator", "task.cancel", 409),
         ("ci", "operator", "task.submit_batch", 202),
     ]

@@ -65,6 +65,23 @@ PROVOCATIONS: dict[Refusal, dict[str, Any]] = {
         "path": "/workflows/tasks/{twice}/retry",
         "params": {"from_step": "inner"},
     },
+    ("POST", "/workflows/tasks/{task_id}/signal/{name}", 404): {"path": "/workflows/tasks/{waiting}/signal/revew"},
+    ("POST", "/workflows/tasks/{task_id}/signal/{name}", 409): {
+        "path": "/workflows/tasks/{answered}/signal/review",
+        "json": {"approved": False},
+    },
+    ("POST", "/workflows/tasks/{task_id}/signal/{name}", 413): {
+        "path": "/workflows/tasks/{waiting}/signal/review",
+        "content": LONG,
+    },
+    ("POST", "/workflows/tasks/{task_id}/signal/{name}", 422): {
+        "path": "/workflows/tasks/{waiting}/signal/review",
+        "json": {"aproved": True},
+    },
+    ("GET", "/workflows/tasks/{task_id}/children", 404): {"path": "/workflows/tasks/no/children"},
+    ("GET", "/workflows/tasks/{task_id}/children", 422): {"path": f"{TASK}/children", "params": {"limit": "0"}},
+    ("POST", "/events/{name}", 413): {"path": "/events/paid", "content": LONG},
+    ("POST", "/events/{name}", 422): {"path": "/events/order%20paid"},
     ("GET", "/workflows/tasks/{task_id}/steps", 404): {"path": "/workflows/tasks/no/steps"},
     ("GET", "/workflows/tasks/{task_id}/steps", 422): {"path": f"{TASK}/steps", "params": {"cursor": "x"}},
     ("GET", "/workflows/tasks/{task_id}/logs", 404): {"path": "/workflows/tasks/no/logs"},
@@ -91,6 +108,7 @@ PROVOCATIONS: dict[Refusal, dict[str, Any]] = {
     ("POST", "/files", 422): {"files": {"fiel": ("a", b"a")}},
 }
 ELSEWHERE = {
+    403: "an approver of another name: test_api_waiting.py",
     503: "a full pool, a store that is away, a server that stops: test_api.py, test_api_serving.py",
 }
 
@@ -104,7 +122,8 @@ def document(strict: Server) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def tasks(strict: Server) -> dict[str, str]:
-    """The ids of a task that has completed, of one that is to start later, of one where a step ran in two places.
+    """The ids of a task that has completed, of one that is to start later, of one where a step ran in two places,
+    of one that waits for an approval, and of one that had it.
 
     Besides there are a broken workflow, and an idempotency key that is used.
     """
@@ -114,8 +133,11 @@ def tasks(strict: Server) -> dict[str, str]:
     strict.write("twice", "steps: [{id: each, foreach: [1, 2], steps: [{id: inner, output: 1}]}]\n")
     twice = strict.post("/workflows/twice/execute").json()["task_id"]
     completed = strict.post("/workflows/hello/execute").json()["task_id"]
+    strict.write("waiting", "steps: [{id: review, wait: {approval: Go on?}}]\n")
+    waiting, answered = (strict.post("/workflows/waiting/execute").json()["task_id"] for _ in range(2))
+    assert strict.post(f"/workflows/tasks/{answered}/signal/review", {"approved": True}).status_code == 200
     pending = strict.post("/workflows/hello/execute?delay=1h").json()["task_id"]
-    return {"task": completed, "pending": pending, "twice": twice}
+    return {"task": completed, "pending": pending, "twice": twice, "waiting": waiting, "answered": answered}
 
 
 def assert_problem(answer: httpx.Response, status: int, document: dict[str, Any]) -> dict[str, Any]:
@@ -177,7 +199,7 @@ def test_every_body_is_described(document: dict[str, Any]) -> None:
         for path, operations in document["paths"].items()
         if "requestBody" in operations.get("post", {})
     }
-    assert bodies.keys() == {"files", "validate", "execute", "batch", "retry", "requeue", "discard"}
+    assert bodies.keys() == {"files", "validate", "execute", "batch", "retry", "requeue", "discard", "{name}"}
     for name, body in (
         ("execute", {"priority": "high"}),
         ("batch", {"items": [{"max_retries": 1}]}),

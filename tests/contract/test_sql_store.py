@@ -300,8 +300,7 @@ def test_dead_letters_have_an_index(open_store: Callable[[], SqlStore], queue: s
         ("waiting.first_named", "mail_by_name"),
         ("waiting.drop_listens", "listens_by_task"),
         ("publishing.listening", "listens_by_position"),
-        ("publishing.named_after", "publications_by_name"),
-        ("publishing.first_since", "publications_by_name_and_time"),
+        ("publishing.first_since", "publication_topics_by_time"),
         ("publishing.drop_old", "publications_by_time"),
     ],
 )

@@ -173,6 +173,14 @@ class TestEnds:
         assert list(store.mailbox("t1")) == [Mail(1, OVER, "1", clock())]
         assert kinds(store)[-2:] == ["task.waiting", "task.queued"]
 
+    def test_a_parent_that_pauses_before_a_retry_is_told_and_not_woken(self, store: TaskStore, clock: Clock) -> None:
+        [only] = family(store, 1)
+        store.back_off("t1", "A", NOTHING, 5, ERROR)
+        finish(store, only)
+        assert (told(store), store.get("t1").status, store.due_in()) == (["1"], Status.WAITING, 5)
+        clock.advance(5)
+        assert [task.task_id for task in store.wake()] == ["t1"]
+
     def test_a_parent_that_suspends_afterwards_goes_on_at_once(self, store: TaskStore) -> None:
         [only] = family(store, 1)
         finish(store, only)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,8 +39,9 @@ def listening(store: TaskStore, task_id: str = "t1", token: str = "A", **suspens
     return store.suspend(task_id, token, NOTHING, Suspension(**{"topics": ["paid"], **suspension}))
 
 
-def end_of_log(store: TaskStore, name: str = "paid") -> dict[str, str]:
-    return {name: store.published(name, limit=10_000).position}
+def end_of_log(store: TaskStore, *topics: str) -> dict[str, str]:
+    """That all has been read of these topics, or of `paid`."""
+    return {topic: store.published(topic, limit=10_000).position for topic in topics or ("paid",)}
 
 
 class TestLog:
@@ -65,43 +67,58 @@ class TestLog:
         assert [one.payload for one in store.published("paid").items] == [f'{{"order":{n}}}' for n in (1, 3, 5)]
         assert store.published("unheard-of").items == []
 
-    def test_read_in_parts(self, store: TaskStore) -> None:
-        made = [publish(store, number) for number in range(5)]
+    def test_of_each_value_in_order(self, store: TaskStore) -> None:
+        made = [publish(store, number) for number in (1, 2, 1, 3, 1)]
+        publish(store, 1, name="sent")
+        assert list(store.published(order(1)).items) == [made[0], made[2], made[4]]
+        assert list(store.published(order(2)).items) == [made[1]]
+        assert store.published(order(4)).items == []
+        assert list(store.published("paid").items) == made
+
+    @pytest.mark.parametrize("read", ["paid", order(7)], ids=["name", "value"])
+    def test_read_in_parts(self, store: TaskStore, read: str) -> None:
+        made = []
+        for _ in range(5):
+            made.append(publish(store, 7))
+            publish(store, 7, name="other")
         position: str | None = None
         found: list[Publication] = []
         for size in (2, 2, 1, 0):
-            part = store.published("paid", after=position, limit=2)
+            part = store.published(read, after=position, limit=2)
             assert len(part.items) == size
             found.extend(part.items)
             position = part.position
         assert found == made
-        publish(store, 9, name="other")
-        assert store.published("paid", after=position).items == []
-        last = publish(store, 5)
-        assert list(store.published("paid", after=position).items) == [last]
+        publish(store, 7, name="other")
+        assert store.published(read, after=position).items == []
+        last = publish(store, 7)
+        assert list(store.published(read, after=position).items) == [last]
 
-    def test_the_end_of_an_empty_log_is_a_position(self, store: TaskStore) -> None:
-        end = store.published("paid").position
+    @pytest.mark.parametrize("read", ["paid", order(0)], ids=["name", "value"])
+    def test_the_end_of_an_empty_log_is_a_position(self, store: TaskStore, read: str) -> None:
+        end = store.published(read).position
         publication = publish(store)
-        assert list(store.published("paid", after=end).items) == [publication]
+        assert list(store.published(read, after=end).items) == [publication]
 
-    def test_since_a_time(self, store: TaskStore, clock: Clock) -> None:
-        publish(store, 1)
+    @pytest.mark.parametrize("read", ["paid", order(7)], ids=["name", "value"])
+    def test_since_a_time(self, store: TaskStore, clock: Clock, read: str) -> None:
+        publish(store, 7)
         clock.advance(10)
-        second = publish(store, 2)
-        assert list(store.published("paid", since=clock()).items) == [second]
+        second = publish(store, 7)
+        assert list(store.published(read, since=clock()).items) == [second]
         clock.advance(1)
-        part = store.published("paid", since=clock())
+        part = store.published(read, since=clock())
         assert part.items == []
-        third = publish(store, 3)
-        assert list(store.published("paid", after=part.position, since=clock()).items) == [third]
+        third = publish(store, 7)
+        assert list(store.published(read, after=part.position, since=clock()).items) == [third]
 
     def test_a_clock_that_goes_back_changes_no_order(self, store: TaskStore, clock: Clock) -> None:
         made = []
-        for number in range(3):
-            made.append(publish(store, number).payload)
+        for number in range(12):
+            made.append(publish(store, number % 2))
             clock.advance(-5)
-        assert [one.payload for one in store.published("paid").items] == made
+        assert list(store.published("paid").items) == made
+        assert list(store.published(order(1)).items) == made[1::2]
 
     @pytest.mark.parametrize("field", ["name", "payload", "key", "sender"])
     def test_what_is_no_text(self, store: TaskStore, field: str) -> None:
@@ -118,16 +135,27 @@ class TestLog:
 
     def test_old_ones_are_purged(self, store: TaskStore, clock: Clock) -> None:
         publish(store, 1, key="k")
-        end = store.published("paid").position
+        publish(store, 2)
+        ends = end_of_log(store, "paid", order(1), order(2))
         clock.advance(60)
         second = publish(store, 2)
         clock.advance(1)
         assert store.purge(60).tasks == 0
-        assert list(store.published("paid").items) == [second]
-        assert list(store.published("paid", after=end).items) == [second]
+        for read, found in (("paid", [second]), (order(1), []), (order(2), [second])):
+            assert list(store.published(read).items) == found
+            assert list(store.published(read, after=ends[read]).items) == found
         assert store.undelivered("waits", "a") == [second]
-        assert store.publications()["paid"]["published"] == 2
+        assert store.publications()["paid"]["published"] == 3
         assert store.publish("paid", "3", ["paid"], key="k")[1]
+
+    def test_any_number_of_old_ones_is_purged(self, store: TaskStore, clock: Clock) -> None:
+        for number in range(2100):
+            publish(store, number)
+        clock.advance(61)
+        last = publish(store, 7)
+        assert store.purge(60).tasks == 0
+        assert list(store.published("paid", limit=3000).items) == [last]
+        assert list(store.published(order(7)).items) == [last]
 
 
 class TestDelivery:
@@ -214,9 +242,29 @@ class TestRouse:
         suspension = Suspension(topics=["paid"], positions=read)
         assert store.suspend("t1", "A", NOTHING, suspension).status is Status.QUEUED
 
+    def test_each_topic_is_read_for_itself(self, store: TaskStore) -> None:
+        running(store)
+        narrow = end_of_log(store, order(2))
+        publication = publish(store, 2)
+        read = {**end_of_log(store, "paid", order(1)), **narrow}
+        suspension = Suspension(topics=["paid", order(1), order(2)], positions=read)
+        assert store.suspend("t1", "A", NOTHING, suspension).status is Status.QUEUED
+        store.claim("t1", "B", "host:1")
+        suspension = replace(suspension, topics=["paid", order(1)])
+        assert store.suspend("t1", "B", NOTHING, suspension).status is Status.WAITING
+        assert store.rouse(publication) == []
+        assert len(store.rouse(publish(store, 1))) == 1
+
+    def test_what_of_a_topic_nobody_has_read_wakes_only_when_it_is_told(self, store: TaskStore) -> None:
+        publication = publish(store, 2)
+        running(store)
+        suspension = Suspension(topics=["paid", order(2)], positions=end_of_log(store))
+        assert store.suspend("t1", "A", NOTHING, suspension).status is Status.WAITING
+        assert len(store.rouse(publication)) == 1
+
     def test_what_was_published_under_other_topics_is_no_reason(self, store: TaskStore) -> None:
         running(store)
-        read = end_of_log(store)
+        read = end_of_log(store, order(2))
         publish(store, 1)
         publish(store, 2, name="sent")
         suspension = Suspension(topics=[order(2)], positions=read)

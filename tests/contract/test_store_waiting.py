@@ -107,6 +107,17 @@ class TestSuspend:
         assert task.status is (Status.QUEUED if undo else Status.CANCELLED)
         assert (store.claim("t1", "B", "host:1") is not None) == undo
 
+    def test_it_forgets_the_error_of_the_attempt_before(self, store: TaskStore, clock: Clock) -> None:
+        bring(store, Status.WAITING)
+        clock.advance(5)
+        store.wake()
+        store.claim("t1", "B", "host:1")
+        assert store.suspend("t1", "B", NOTHING, FOREVER).error is None
+        assert store.get("t1").error is None
+        assert dict(store.events("t1")[-1].data) == {"attempt": 2}
+        store.send("t1", APPROVE)
+        assert store.get("t1").status is Status.QUEUED
+
     def test_it_is_not_lost_with_the_worker_that_began_to_wait(self, store: TaskStore, clock: Clock) -> None:
         suspended(store)
         clock.advance(1000)
@@ -134,6 +145,17 @@ class TestMail:
         store.send("t1", APPROVE)
         assert store.get("t1") == before
         assert len(store.mailbox("t1")) == 1
+
+    def test_a_pause_before_a_retry_is_not_cut_short(self, store: TaskStore, clock: Clock) -> None:
+        before = bring(store, Status.WAITING)
+        sent, _ = store.send("t1", APPROVE)
+        assert store.get("t1") == before
+        assert store.due_in() == 5
+        clock.advance(5)
+        assert [task.task_id for task in store.wake()] == ["t1"]
+        claim = store.claim("t1", "B", "host:1")
+        assert claim is not None
+        assert list(claim.mail) == [sent]
 
     def test_a_waiting_one_is_woken_once(self, store: TaskStore) -> None:
         suspended(store)

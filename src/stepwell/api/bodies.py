@@ -18,6 +18,21 @@ Model = TypeVar("Model", bound=BaseModel)
 MAX_ERRORS = 1000
 """More fields that do not fit are counted, not listed."""
 
+PAYLOAD: dict[str, Any] = {
+    "requestBody": {
+        "required": False,
+        "content": {
+            "application/json": {
+                "schema": {},
+                "examples": {
+                    "approval": {"summary": "An approval", "value": {"approved": True, "comment": "Well done"}},
+                    "event": {"summary": "An event", "value": {"order": 17, "paid": True}},
+                },
+            }
+        },
+    }
+}
+
 
 def body_of(model: type[Model]) -> Callable[[Request], Coroutine[Any, Any, Model]]:
     """A dependency that gives the body as this model; a missing body is an empty object."""
@@ -33,16 +48,11 @@ def body_of(model: type[Model]) -> Callable[[Request], Coroutine[Any, Any, Model
 
 
 async def any_json(request: Request) -> Any:
-    """A dependency that gives the body, any JSON; null if there is none."""
+    """A dependency that gives the body, any JSON; an empty object if there is none."""
     content = await request.body()
     if content and not is_json(request):
         raise InvalidInput([FieldProblem("body", "must be JSON, with the header Content-Type: application/json")])
-    return await run_in_threadpool(_from_json, content or b"null")
-
-
-async def any_json_or_object(request: Request) -> Any:
-    """As `any_json`, but an empty object if there is no body."""
-    return await any_json(request) if await request.body() else {}
+    return await run_in_threadpool(_from_json, content or b"{}")
 
 
 def documented(model: type[BaseModel], required: bool) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from pydantic import Field
 
 from stepwell.api import answers, views
 from stepwell.api.access import AskedBy
-from stepwell.api.bodies import any_json
+from stepwell.api.bodies import PAYLOAD, any_json
 from stepwell.api.json_response import Json
 from stepwell.api.openapi import refusals
 from stepwell.api.requests import Asked, Key
+from stepwell.api_keys import ANONYMOUS
 
 router = APIRouter(tags=["events"])
 
@@ -44,6 +45,7 @@ class EventName(answers.Answer):
     response_model=Published,
     status_code=202,
     responses=refusals(413, 422, 503),
+    openapi_extra=PAYLOAD,
 )
 def publish(
     system: Asked,
@@ -52,9 +54,11 @@ def publish(
     payload: Annotated[Any, Depends(any_json)],
     idempotency_key: Key = None,
 ) -> Json:
-    """The body is the payload, any JSON. It is kept, wakes every task that waits for it, and starts every workflow with
-    a trigger for it, each once; the same Idempotency-Key publishes it once."""
-    publication, is_new = system.publish(name, payload, idempotency_key, caller.name)
+    """The body is the payload, any JSON (without one it is `{}`). It is kept, wakes every task that waits for it, and
+    starts every workflow with a trigger for it, each once; the same Idempotency-Key publishes it once.
+    """
+    sender = None if caller.name == ANONYMOUS else caller.name
+    publication, is_new = system.publish(name, payload, idempotency_key, sender)
     answer = Published(
         id=publication.id,
         name=publication.name,

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from stepwell.api import answers, views, waiting
 from stepwell.api.access import AskedBy
-from stepwell.api.bodies import any_json_or_object, body_of, documented
+from stepwell.api.bodies import PAYLOAD, any_json, body_of, documented
 from stepwell.api.json_response import Json
 from stepwell.api.openapi import refusals
 from stepwell.api.requests import Asked, Cursor, Key, Labels, Limit, Retry, Wait
@@ -32,20 +32,6 @@ SignalName = Annotated[
         examples=["release"],
     ),
 ]
-_PAYLOAD: dict[str, Any] = {
-    "requestBody": {
-        "required": False,
-        "content": {
-            "application/json": {
-                "schema": {},
-                "examples": {
-                    "approval": {"summary": "An approval", "value": {"approved": True, "comment": "Well done"}},
-                    "event": {"summary": "An event", "value": {"order": 17, "paid": True}},
-                },
-            }
-        },
-    }
-}
 _LABELS = {
     "parameters": [
         {
@@ -183,14 +169,14 @@ def retry(
     response_model=answers.Signalled,
     response_description="The task has it.",
     responses=refusals(403, 404, 409, 413, 422, 503),
-    openapi_extra=_PAYLOAD,
+    openapi_extra=PAYLOAD,
 )
 def signal(
     system: Asked,
     caller: AskedBy,
     task_id: str,
     name: SignalName,
-    payload: Annotated[Any, Depends(any_json_or_object)],
+    payload: Annotated[Any, Depends(any_json)],
     idempotency_key: Key = None,
 ) -> Json:
     """Answers an approval, named by the path or id of its step, or sends this task an event, by its name.

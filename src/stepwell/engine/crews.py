@@ -127,9 +127,12 @@ class Crews:
                 return
 
     def _spawn(self, scope: Scope, path: str, crew: Crew, new: Sequence[NewTask]) -> None:
-        """Make the children, until the crew is closed or the scope is halted; `over` sees to the rest."""
+        """Make the children, until the crew is closed or the scope is halted; `over` sees to the rest. Not when the run
+        is drained: then they are made elsewhere, in the same round."""
         claim = self._run.claim
         for start in range(0, len(new), BATCH):
+            if scope.halt == DRAINED:
+                raise Halted(DRAINED)
             if scope.halt:
                 return
             batch = new[start : start + BATCH]

@@ -25,10 +25,11 @@ class Arrival:
 
 @dataclass
 class Arrivals:
-    """What came under the name of an event, oldest first: all of it, and by topic."""
+    """What came under a topic, oldest first: so many `mailed`, and publications up to a `position`."""
 
+    mailed: int = 0
     position: str | None = None
-    by_topic: defaultdict[str, list[Arrival]] = field(default_factory=lambda: defaultdict(list))
+    all: list[Arrival] = field(default_factory=list)
 
 
 class Incoming:
@@ -49,7 +50,9 @@ class Incoming:
         self.read_at = claim.now
         self._mailbox, self._published, self._now = mailbox, published, now
         self._by_name: defaultdict[str, list[Mail]] = defaultdict(list)
-        self._events: dict[str, Arrivals] = {}
+        self._events: set[str] = set()
+        self._mailed: defaultdict[str, list[Arrival]] = defaultdict(list)
+        self._topics: dict[str, Arrivals] = {}
         self._add(claim.mail)
 
     @property
@@ -64,42 +67,52 @@ class Incoming:
     def of(self, name: str, topic: str) -> Sequence[Arrival]:
         """What came under the name of an event and has this topic, oldest first. It grows while the run goes on."""
         if name not in self._events:
-            self._events[name] = Arrivals()
-            self._sort_in(name, [_from_mail(mail) for mail in self._by_name.get(name, ())])
-        return self._events[name].by_topic[topic]
+            self._events.add(name)
+            self._sort(self._by_name.get(name, ()))
+        if topic not in self._topics:
+            self._topics[topic] = Arrivals()
+            self._look(topic)
+        return self._topics[topic].all
 
     def positions(self, topics: Iterable[str]) -> dict[str, str]:
-        """How far the publications of the names of these topics have been read."""
-        names = {topic.partition("\0")[0] for topic in topics}
-        return {name: position for name in names if (position := self._events[name].position) is not None}
+        """How far the publications of these topics have been read."""
+        return {topic: position for topic in topics if (position := self._topics[topic].position) is not None}
 
     def read(self) -> bool:
         """Read what has come since; whether there was anything."""
         now, mail = self._now(), self._mailbox(self.last)
         self._add(mail)
         came = bool(mail)
-        for name in self._events:
-            came |= self._sort_in(name, [_from_mail(one) for one in mail if one.name == name])
+        for topic in self._topics:
+            came |= self._look(topic)
         self.read_at = now
         return came
 
-    def _add(self, mail: Iterable[Mail]) -> None:
+    def _add(self, mail: Sequence[Mail]) -> None:
         for one in mail:
             self.mail.append(one)
             self._by_name[one.name].append(one)
+        self._sort(one for one in mail if one.name in self._events)
 
-    def _sort_in(self, name: str, arrivals: list[Arrival]) -> bool:
-        """Add these, and the publications that have not been read; whether there were any."""
-        known = self._events[name]
+    def _sort(self, mail: Iterable[Mail]) -> None:
+        """Find the topics of mail under the names that are asked for."""
+        for one in mail:
+            arrival = _from_mail(one)
+            for topic in topics_of(one.name, arrival.payload):
+                self._mailed[topic].append(arrival)
+
+    def _look(self, topic: str) -> bool:
+        """Add mail, and publications that have not been read; whether there were any."""
+        known, mailed = self._topics[topic], self._mailed.get(topic, [])
+        arrivals = mailed[known.mailed :]
+        known.mailed = len(mailed)
         while True:
-            page = self._published(name, known.position)
+            page = self._published(topic, known.position)
             known.position = page.position
             if not page.items:
                 break
             arrivals += [_from_publication(publication) for publication in page.items]
-        for arrival in sorted(arrivals, key=lambda arrival: arrival.at):
-            for topic in topics_of(name, arrival.payload):
-                known.by_topic[topic].append(arrival)
+        known.all += sorted(arrivals, key=lambda arrival: arrival.at)
         return bool(arrivals)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from stepwell.engine.children import Children, Item
 from stepwell.engine.crews import Limits
 from stepwell.engine.fibers import Mailbox
-from stepwell.engine.outcomes import Halted, StepFailed, failing_step, graver
+from stepwell.engine.outcomes import Halted, StepFailed, failing_step, graver, halt_after
 from stepwell.engine.scope import FAILED, Scope
 from stepwell.errors import StepwellError, Stop
 from stepwell.plan import ForeachPlan, Node, UntilPlan
@@ -127,7 +127,7 @@ class Loops:
                 fiber.result()
             except StepwellError as error:
                 failure = graver(failure, error)
-                self._run.halt(around, FAILED)
+                self._run.halt(around, halt_after(error))
         self._records.write(self._records[record.path], failures=items.listed)
         if failure is not None:
             raise failure

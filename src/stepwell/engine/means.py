@@ -11,6 +11,7 @@ from stepwell.engine.leases import Claims
 from stepwell.engine.names import MakeNames
 from stepwell.engine.threads import Threads
 from stepwell.engine.watchdog import Watchdog
+from stepwell.listeners import Listeners
 from stepwell.plan import Node
 from stepwell.ports import FileStore, TaskStore
 from stepwell.registry import Action
@@ -25,7 +26,7 @@ class Means:
     definition or a format that this one does not, so such a task is handed back to them. `on_abandoned` is called
     when code that did not yield to its limit was given up: it goes on beside all that comes after. During pauses of
     `suspend_after` seconds and more a task that has nothing else to do is suspended. `cipher` encrypts the secrets that
-    child tasks are given.
+    child tasks are given, `listeners` are told what runs have written.
     """
 
     store: TaskStore
@@ -44,3 +45,4 @@ class Means:
     suspend_after: float = 5.0
     on_abandoned: Callable[[], None] = lambda: None
     cipher: Cipher = field(default_factory=lambda: Cipher(None))
+    listeners: Listeners = field(default_factory=Listeners)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from stepwell.errors import ExpressionError, Fail, NotFound, StepwellError
+from stepwell.engine.scope import DRAINED, FAILED, STOPPED
+from stepwell.errors import ExpressionError, Fail, NotFound, StepwellError, Stop
 from stepwell.plan import Node
 from stepwell.task import Error
 
@@ -29,6 +30,14 @@ class Halted(StepwellError):
 def graver(first: StepwellError | None, second: StepwellError) -> StepwellError:
     """Of two reasons why a list of steps ended early: the first that is more than a halt."""
     return second if first is None or isinstance(first, Halted) else first
+
+
+def halt_after(error: StepwellError) -> str:
+    """Why no further step of a list starts once one has ended like this. A list that was drained stays so: what is left
+    of it goes on elsewhere, and must not be taken for cancelled."""
+    if isinstance(error, Halted) and error.reason == DRAINED:
+        return DRAINED
+    return STOPPED if isinstance(error, Stop) else FAILED
 
 
 @contextmanager

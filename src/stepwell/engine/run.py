@@ -59,7 +59,7 @@ class Run:
         self, means: Means, claims: Claims, claim: Claim, plan: Plan, done: Callable[[Task | None], None]
     ) -> None:
         self.means, self.claim, self.plan = means, claim, plan
-        self._claimed = Claimed(means.store, claim, means.clock, self._gives_up)
+        self._claimed = Claimed(means.store, claim, means.clock, means.listeners, self._gives_up)
         self.records = Records(claim.steps)
         incoming = Incoming(claim, self._claimed.mailbox, self._claimed.published, self.now)
         self.waiting = Waiting(means, incoming, self.now)

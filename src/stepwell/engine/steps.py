@@ -12,9 +12,9 @@ from stepwell.engine.children import Children
 from stepwell.engine.fibers import Mailbox
 from stepwell.engine.groups import Groups
 from stepwell.engine.loops import Loops
-from stepwell.engine.outcomes import Halted, StepFailed, failing_step, graver
+from stepwell.engine.outcomes import Halted, StepFailed, failing_step, graver, halt_after
 from stepwell.engine.races import Races
-from stepwell.engine.scope import FAILED, STOPPED, Scope
+from stepwell.engine.scope import FAILED, Scope
 from stepwell.engine.waits import Waits
 from stepwell.engine.workflows import Workflows
 from stepwell.errors import StepwellError, Stop
@@ -63,7 +63,7 @@ class Steps:
                 ready.extend(progress.done(index))
             except StepwellError as error:
                 failure = graver(failure, error)
-                self._run.halt(scope, STOPPED if isinstance(error, Stop) else FAILED)
+                self._run.halt(scope, halt_after(error))
         if failure is not None:
             raise failure
         if progress.left:

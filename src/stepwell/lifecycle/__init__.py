@@ -7,7 +7,7 @@ A store reads a `Task`, asks one function here what it becomes, and writes the a
 from stepwell.lifecycle.counts import COUNTERS, QUEUED_BY_PRIORITY, count_changes
 from stepwell.lifecycle.crews import begins_again, crew_mail, has_place, joined, left, recrewed
 from stepwell.lifecycle.events import step_event, task_events
-from stepwell.lifecycle.mail import MAX_MAIL, answered, full
+from stepwell.lifecycle.mail import MAX_MAIL, answered, full, listens
 from stepwell.lifecycle.pauses import TASK_RETRY_BACKOFF, TASK_RETRY_DELAY, TASK_RETRY_MAX_DELAY, pause_before
 from stepwell.lifecycle.steps import allowed, ancestors, compensated, reset, to_reset
 from stepwell.lifecycle.tables import STEP_MOVES, TASK_MOVES, move, move_step
@@ -60,6 +60,7 @@ __all__ = [
     "has_place",
     "joined",
     "left",
+    "listens",
     "lost",
     "move",
     "move_step",

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stepwell.errors import Conflict
-from stepwell.task import Mail, NewMail, Task
+from stepwell.task import Mail, NewMail, Status, Task
 
 MAX_MAIL = 20_000
 """Messages in the mailbox of one task."""
+
+
+def listens(task: Task) -> bool:
+    """Whether mail and publications wake a task. One that pauses before a retry, and so has an `error`, finds its mail
+    when its time has come: else what comes would use up its retries."""
+    return task.status is Status.WAITING and task.error is None
 
 
 def answered(task: Task, new: NewMail, mailbox: Sequence[Mail], now: float) -> Mail | None:

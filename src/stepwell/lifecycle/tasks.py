@@ -94,10 +94,10 @@ def finished(task: Task, now: float, ran: float, status: Status, outputs: Stored
 
 
 def suspended(task: Task, now: float, ran: float, due: float | None, has_come: bool, undoing: bool = False) -> Task:
-    """It waits until `due`, or for what wakes it; `queued` at once if that `has_come` already, or to be cancelled, unless
-    it is `undoing`: then that is what it waits in."""
+    """It waits until `due`, or for what wakes it, without its earlier `error`; `queued` at once if that `has_come`
+    already, or to be cancelled, unless it is `undoing`: then that is what it waits in."""
     move(task.status, Status.WAITING)
-    after = _unclaimed(task, now, ran)
+    after = replace(_unclaimed(task, now, ran), error=None)
     is_to_end = task.cancel_requested and not undoing
     if has_come or is_to_end or (due is not None and due <= now):
         return replace(after, status=Status.QUEUED)

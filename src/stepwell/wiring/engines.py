@@ -20,6 +20,7 @@ from stepwell.engine.names import Fetch, MakeNames, Names
 from stepwell.engine.threads import Threads
 from stepwell.engine.watchdog import Watchdog
 from stepwell.errors import Fail, SettingsError
+from stepwell.listeners import listeners
 from stepwell.plan import Node, compile_definition
 from stepwell.ports import Claim, FileStore, TaskStore
 from stepwell.publishing import Publisher
@@ -75,6 +76,7 @@ def make_engine(
         claims=claims,
         hands_back=hands_back,
         on_abandoned=on_abandoned,
+        listeners=listeners,
         cipher=cipher,
     )
     return EngineParts(Engine(means), files, cipher, means.names, means.worker)

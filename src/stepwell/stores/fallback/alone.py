@@ -20,9 +20,9 @@ class SharedAlone:
         """See `TaskStore.publish`."""
         return self._shared.publish(name, payload, topics, key, sender)
 
-    def published(self, name: str, after: str | None = None, since: float = 0.0, limit: int = 100) -> Publications:
+    def published(self, topic: str, after: str | None = None, since: float = 0.0, limit: int = 100) -> Publications:
         """See `TaskStore.published`."""
-        return self._shared.published(name, after, since, limit)
+        return self._shared.published(topic, after, since, limit)
 
     def undelivered(self, group: str, consumer: str, limit: int = 100) -> Sequence[Publication]:
         """See `TaskStore.undelivered`."""

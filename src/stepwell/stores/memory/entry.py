@@ -32,7 +32,7 @@ class CrewEntry:
 class Entry:
     """`due` is when it next needs a look: since when it is queued, when its lease ends, when it wakes. `released`
     remembers which call of which token ended the last claim, so that a repeat is known. `topics` is what it listens to
-    while it waits, and `positions` how far it has read.
+    while it waits, and `positions` how far it has read of each.
     """
 
     task: Task

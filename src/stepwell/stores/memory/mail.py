@@ -43,7 +43,7 @@ class MemoryMail(MemoryPublications):
             if len(entry.mail) >= lifecycle.MAX_MAIL:
                 raise lifecycle.full(entry.task)
             sent = entry.post(now, mail)
-            if entry.task.status is Status.WAITING:
+            if lifecycle.listens(entry.task):
                 self._queue(entry)
             return sent, True
 

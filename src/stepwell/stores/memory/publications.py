@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from bisect import bisect_right
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from stepwell import lifecycle
 from stepwell.ports import Suspension
 from stepwell.stores import records
+from stepwell.stores.memory.entry import Entry
 from stepwell.stores.memory.tasks import MemoryTasks
 from stepwell.task import Publication, Publications, Task
 
@@ -34,11 +37,13 @@ class Group:
 
 
 class MemoryPublications(MemoryTasks):
-    """The part of `MemoryStore` that concerns publications. A publication's id, and a position, is its number."""
+    """The part of `MemoryStore` that concerns publications. A publication's id, and a position, is its number; those of
+    each topic are kept in order."""
 
     def __init__(self, now: Callable[[], float], lease_seconds: float) -> None:
         super().__init__(now, lease_seconds)
         self._log: dict[int, Publication] = {}
+        self._numbers: defaultdict[str, list[int]] = defaultdict(list)
         self._last_publication = 0
         self._published: Counter[str] = Counter()
         self._received: Counter[str] = Counter()
@@ -56,19 +61,20 @@ class MemoryPublications(MemoryTasks):
             self._last_publication = number = self._last_publication + 1
             publication = Publication(str(number), name, payload, self.now(), tuple(topics), sender)
             self._log[number] = publication
+            for topic in set(topics):
+                self._numbers[topic].append(number)
             self._published[name] += 1
             if key is not None:
                 self._publication_keys[key] = number
             return publication, True
 
-    def published(self, name: str, after: str | None = None, since: float = 0.0, limit: int = 100) -> Publications:
+    def published(self, topic: str, after: str | None = None, since: float = 0.0, limit: int = 100) -> Publications:
         """See `TaskStore.published`."""
         with self._lock:
-            found = [
-                publication
-                for number, publication in self._log.items()
-                if publication.name == name and number > int(after or 0) and publication.published_at >= since
-            ]
+            numbers = self._numbers.get(topic, [])
+            unread = (self._log[number] for number in numbers[bisect_right(numbers, int(after or 0)) :])
+            recent = (publication for publication in unread if publication.published_at >= since)
+            found = list(islice(recent, limit + 1))
             more = len(found) > limit
             return Publications(found[:limit], found[limit - 1].id if more else str(self._last_publication))
 
@@ -95,9 +101,8 @@ class MemoryPublications(MemoryTasks):
     def rouse(self, publication: Publication) -> list[Task]:
         """See `TaskStore.rouse`."""
         with self._lock:
-            now, topics = self.now(), set(publication.topics)
-            listening = [entry for entry in self._entries.values() if not topics.isdisjoint(entry.topics)]
-            unread = [entry for entry in listening if not _has_read(entry.positions, publication)]
+            now = self.now()
+            unread = [entry for entry in self._entries.values() if _wants(entry, publication)]
             unread.sort(key=lambda entry: entry.task.task_id)
             return [self._save(entry, lifecycle.woken(entry.task, now)) for entry in unread[:BATCH]]
 
@@ -109,17 +114,21 @@ class MemoryPublications(MemoryTasks):
             return {name: {kind: counter[name] for kind, counter in numbers.items()} for name in sorted(names)}
 
     def _has_more(self, suspension: Suspension) -> bool:
-        """Whether something was published under one of its topics that it has not read."""
-        unread = (publication for publication in self._log.values() if not _has_read(suspension.positions, publication))
-        return any(not set(suspension.topics).isdisjoint(publication.topics) for publication in unread)
+        """Whether something was published under one of its topics after what it has read of it."""
+        read = [(topic, suspension.positions[topic]) for topic in suspension.topics if topic in suspension.positions]
+        return any(self._numbers.get(topic, [0])[-1] > int(position) for topic, position in read)
 
     def _forget_publications(self, latest: float) -> None:
         old = {number for number, publication in self._log.items() if publication.published_at < latest}
         self._log = {number: publication for number, publication in self._log.items() if number not in old}
+        kept = {topic: [number for number in numbers if number not in old] for topic, numbers in self._numbers.items()}
+        self._numbers = defaultdict(list, {topic: numbers for topic, numbers in kept.items() if numbers})
         self._publication_keys = {key: number for key, number in self._publication_keys.items() if number not in old}
         for group in self._groups.values():
             group.out = {number: since for number, since in group.out.items() if number not in old}
 
 
-def _has_read(positions: Mapping[str, str], publication: Publication) -> bool:
-    return int(positions.get(publication.name, 0)) >= int(publication.id)
+def _wants(entry: Entry, publication: Publication) -> bool:
+    """Whether a task listens to a topic of which it has not read this publication."""
+    topics = set(entry.topics).intersection(publication.topics) if lifecycle.listens(entry.task) else ()
+    return any(int(entry.positions.get(topic, 0)) < int(publication.id) for topic in topics)

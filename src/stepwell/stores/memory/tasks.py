@@ -139,7 +139,7 @@ class MemoryTasks(MemoryLedger):
         if not after.over or (before.over and before.round == after.round):
             return
         parent.post(self.now(), NewMail(lifecycle.crew_mail(path), str(after.round)))
-        if parent.task.status is Status.WAITING:
+        if lifecycle.listens(parent.task):
             self._queue(parent)
 
     def _fill(self, crew: CrewEntry) -> None:

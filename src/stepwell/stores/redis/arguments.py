@@ -14,7 +14,7 @@ from stepwell.stores.redis import forms
 from stepwell.task import FORMAT, Apart, Crew, Error, Mail, NewMail, NewTask, Status, StepRecord, StepStatus
 
 UNREAD = "-1"
-"""The position of who has read nothing of a name, and whom only what comes later wakes."""
+"""The position of who has read nothing of a topic, and whom only what is roused for later wakes."""
 
 _MESSAGE_LENGTH = 1000
 _BEGUN = (StepStatus.RUNNING, StepStatus.WAITING)
@@ -88,8 +88,13 @@ def revision(asked: Revision | None, request: bytes, before: str) -> list[str]:
 
 
 def topics(names: Iterable[str]) -> list[str]:
-    """Topics, which may hold halves of surrogate pairs out of somebody's JSON."""
-    return _counted([_topic(name) for name in names])
+    """Topics."""
+    return _counted([topic(name) for name in names])
+
+
+def topic(name: str) -> str:
+    """A topic, which may hold halves of surrogate pairs out of somebody's JSON."""
+    return name.encode(errors="replace").decode()
 
 
 def filter_words(only: TaskFilter, before: str, wanted: int, namespace: str) -> list[str]:
@@ -147,14 +152,10 @@ def _child(new: NewTask) -> list[str]:
 
 
 def _suspension(asked: Suspension) -> list[str]:
-    """Until when, how many messages were seen, and topics by turns with what was read of their names."""
-    read = [(_topic(topic), asked.positions.get(topic.partition("\0")[0], UNREAD)) for topic in asked.topics]
+    """Until when, how many messages were seen, and topics by turns with what was read of them."""
+    read = [(topic(name), asked.positions.get(name, UNREAD)) for name in asked.topics]
     due = "" if asked.due is None else str(asked.due)
     return [due, str(asked.mail), *_counted([word for pair in read for word in pair])]
-
-
-def _topic(name: str) -> str:
-    return name.encode(errors="replace").decode()
 
 
 def _step(step: StepRecord) -> list[str]:

@@ -12,6 +12,9 @@ from stepwell.task import Publication, Publications, Task
 _ROUSED = "1000"
 """How many tasks one call of `rouse` answers at most."""
 
+_OLD = "500"
+"""How many publications one script removes at most, so that it is soon done."""
+
 _COUNTERS = ("published", "received", "listening")
 
 
@@ -27,9 +30,9 @@ class RedisPublications(RedisLedger):
         publication, is_new = self._run("publish", *words)
         return forms.read_publication(publication), is_new == b"1"
 
-    def published(self, name: str, after: str | None = None, since: float = 0.0, limit: int = 100) -> Publications:
+    def published(self, topic: str, after: str | None = None, since: float = 0.0, limit: int = 100) -> Publications:
         """See `TaskStore.published`."""
-        found, position = self._run("published", name, after or "", str(since), str(limit))
+        found, position = self._run("published", arguments.topic(topic), after or "", str(since), str(limit))
         return Publications([forms.read_publication(one) for one in found], position.decode())
 
     def undelivered(self, group: str, consumer: str, limit: int = 100) -> Sequence[Publication]:  # noqa: ARG002
@@ -53,3 +56,7 @@ class RedisPublications(RedisLedger):
             name, _, counter = field.decode().rpartition("\0")
             found.setdefault(name, dict.fromkeys(_COUNTERS, 0))[counter] = int(number)
         return {name: counters for name, counters in sorted(found.items()) if any(counters.values())}
+
+    def _forget_publications(self, older_than: float) -> None:
+        while self._run("forget", str(older_than), _OLD):
+            continue

@@ -24,9 +24,9 @@ PACE_SECONDS = 600
 
 _TASKS = ("base", "tasks")
 _STEPS = (*_TASKS, "records")
-_MOVES = ("base", "lifecycle", "tasks", "moves", "listening", "mail", "crews", "save")
+_MOVES = ("base", "lifecycle", "tasks", "moves", "topics", "listening", "mail", "crews", "save")
 _NEW = (*_MOVES, "definitions", "creating")
-_LOG = ("base", "log")
+_LOG = ("base", "topics", "log")
 _CLAIMS = (*_MOVES, "records", "claims")
 _PARTS: Mapping[str, tuple[str, ...]] = {
     "create": _NEW,
@@ -56,7 +56,8 @@ _PARTS: Mapping[str, tuple[str, ...]] = {
     "published": _LOG,
     "undelivered": _LOG,
     "delivered": ("base",),
-    "purge": (*_MOVES, "definitions", "log"),
+    "purge": (*_MOVES, "definitions"),
+    "forget": _LOG,
     "counts": _TASKS,
     "ages": ("base",),
     "pace": ("base",),

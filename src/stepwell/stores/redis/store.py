@@ -197,6 +197,7 @@ class RedisStore(RedisReading):
 
     def purge(self, older_than: float, limit: int = 1000) -> Purged:
         """See `TaskStore.purge`."""
+        self._forget_publications(older_than)
         tasks, files = self._run("purge", str(older_than), str(limit))
         return Purged(tasks, sorted(sha256.decode() for sha256 in files))
 

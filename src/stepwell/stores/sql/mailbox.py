@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from stepwell import lifecycle
 from stepwell.stores.sql.rows import TaskRow
 from stepwell.stores.sql.transaction import Transaction
-from stepwell.task import Mail, NewMail, Status
+from stepwell.task import Mail, NewMail
 
 
 def send(transaction: Transaction, task_id: str, new: NewMail) -> tuple[Mail, bool]:
@@ -23,7 +23,7 @@ def send(transaction: Transaction, task_id: str, new: NewMail) -> tuple[Mail, bo
 
 
 def post(transaction: Transaction, task_id: str, new: NewMail) -> None:
-    """Put a message into the mailbox of a task, whatever else is in it; the task is queued if it waits."""
+    """Put a message into the mailbox of a task, whatever else is in it; the task is queued if it listens."""
     now, row = transaction.lock(task_id)
     _put(transaction, row, new, now)
 
@@ -47,7 +47,7 @@ def _put(transaction: Transaction, row: TaskRow, new: NewMail, now: float) -> Ma
     mail = Mail(row.last_mail + 1, new.name, new.payload, now, new.sender, new.key)
     transaction.session.do(transaction.sql.waiting.insert_mail, {"task_id": row.task.task_id, **asdict(mail)})
     row = replace(row, last_mail=mail.id)
-    if row.task.status is Status.WAITING:
+    if lifecycle.listens(row.task):
         transaction.queue(row, now)
     else:
         transaction.save(row, row.task)

@@ -137,9 +137,10 @@ _TABLES_4 = (
     " told INTEGER NOT NULL, PRIMARY KEY (task_id, path))",
     "CREATE TABLE publications (id {number}, name {text} NOT NULL, payload {text} NOT NULL,"
     ' published_at {double} NOT NULL, topics {text} NOT NULL, sender {text}, "key" {text} UNIQUE)',
-    "CREATE INDEX publications_by_name ON publications (name, id)",
-    "CREATE INDEX publications_by_name_and_time ON publications (name, published_at, id)",
     "CREATE INDEX publications_by_time ON publications (published_at)",
+    "CREATE TABLE publication_topics (topic {text} NOT NULL, publication BIGINT NOT NULL,"
+    " published_at {double} NOT NULL, PRIMARY KEY (topic, publication)) {options}",
+    "CREATE INDEX publication_topics_by_time ON publication_topics (topic, published_at, publication)",
     "CREATE TABLE listens (topic {text} NOT NULL, task_id {text} NOT NULL, name {text} NOT NULL,"
     " position BIGINT NOT NULL, PRIMARY KEY (topic, task_id)) {options}",
     "CREATE INDEX listens_by_position ON listens (topic, position)",

@@ -1,4 +1,4 @@
-"""Transactions on publications: the log of them, tasks that listen, and groups of consumers.
+"""Transactions on publications: the log of them and its index of topics, tasks that listen, and groups of consumers.
 
 A publication's id, and a position, is its number. Who publishes holds the log until the end, so that numbers are seen
 in order; who begins to listen shares it, so that nothing is published between its look at the log and its end.
@@ -7,6 +7,7 @@ in order; who begins to listen shares it, so that nothing is published between i
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -14,15 +15,15 @@ from stepwell import lifecycle
 from stepwell.ports import Suspension
 from stepwell.stores import records
 from stepwell.stores.sql import rows
-from stepwell.stores.sql.database import Params, Row
+from stepwell.stores.sql.database import Params
 from stepwell.stores.sql.transaction import Transaction
 from stepwell.task import Publication, Publications, Task
 
 BATCH = 1000
 """How many tasks one call of `rouse` answers at most."""
 
-_LOOK = 100
-"""So many publications are looked through to see whether a task that begins to wait has missed one."""
+OLD = 500
+"""How many publications one call of `forget` drops at most."""
 
 
 def publish(
@@ -35,20 +36,22 @@ def publish(
         return rows.read_publication(found[0]), False
     row = {"name": name, "payload": payload, "published_at": now, "sender": sender, "key": key}
     [[id_]] = session.rows(sql.insert, {**row, "topics": records.to_json(topics)})
+    index = [{"topic": topic, "publication": id_, "published_at": now} for topic in _digests(topics)]
+    session.do_many(sql.insert_topic, index)
     transaction.tallies[name, "published"] += 1
     return Publication(str(id_), name, payload, now, tuple(topics), sender), True
 
 
-def published(transaction: Transaction, name: str, after: str | None, since: float, limit: int) -> Publications:
+def published(transaction: Transaction, topic: str, after: str | None, since: float, limit: int) -> Publications:
     """See `TaskStore.published`."""
     session, sql = transaction.session, transaction.sql.publishing
     [[newest]] = session.rows(sql.newest, {})  # before the others, which hold no less than what was there then
-    named = {"name": name, "since": since}
+    wanted = {"topic": _digest(topic), "since": since}
     begin = int(after or 0)
     if after is None:
-        [[first]] = session.rows(sql.first_since, named)
+        [[first]] = session.rows(sql.first_since, wanted)
         begin = (first or 1) - 1
-    found = session.rows(sql.named_after, {**named, "after": begin, "limit": limit + 1})
+    found = session.rows(sql.with_topic, {**wanted, "after": begin, "limit": limit + 1})
     items = [rows.read_publication(row) for row in found[:limit]]
     last = int(items[-1].id) if items else int(after or 0)
     return Publications(items, str(last if len(found) > limit else max(last, newest or 0)))
@@ -87,12 +90,13 @@ def rouse(transaction: Transaction, publication: Publication) -> list[Task]:
     """See `TaskStore.rouse`."""
     session, sql = transaction.session, transaction.sql
     common = {"before": int(publication.id), "limit": BATCH}
-    topics = [{"topic": digest, **common} for digest in sorted(set(map(_digest, publication.topics)))]
+    topics = [{"topic": digest, **common} for digest in _digests(publication.topics)]
     _, found = session.look(*((sql.publishing.listening, topic) for topic in topics))
     ids = list(dict.fromkeys(task_id for listening in found for (task_id,) in listening))[:BATCH]
     now, [locked] = session.look((sql.waiting.lock_waiting, sql.waiting.ids(ids)))
     waiting = [rows.read_task(row) for row in locked]
-    return transaction.save_all([(row, replace(row, task=lifecycle.woken(row.task, now))) for row in waiting])
+    listening = [row for row in waiting if lifecycle.listens(row.task)]
+    return transaction.save_all([(row, replace(row, task=lifecycle.woken(row.task, now))) for row in listening])
 
 
 def counts(transaction: Transaction) -> Mapping[str, Mapping[str, int]]:
@@ -106,16 +110,16 @@ def counts(transaction: Transaction) -> Mapping[str, Mapping[str, int]]:
 
 def has_missed(transaction: Transaction, suspension: Suspension) -> bool:
     """Whether something was published that a task which begins to wait has not read; until the end nothing more is."""
-    sql, topics = transaction.sql.publishing, set(suspension.topics)
-    if not suspension.positions:
+    sql, positions = transaction.sql.publishing, suspension.positions
+    unread: list[tuple[str, Params]] = [
+        (sql.has_topic, {"topic": _digest(topic), "after": int(positions[topic])})
+        for topic in suspension.topics
+        if topic in positions
+    ]
+    if not unread:
         return False
-    unread = (
-        (sql.named_after, {"name": name, "after": int(position), "since": 0.0, "limit": _LOOK})
-        for name, position in sorted(suspension.positions.items())
-    )
     _, found = transaction.session.look(*_turn(sql.share_log), *unread)
-    found = found[-len(suspension.positions) :]
-    return any(len(read) == _LOOK or _concerns(topics, read) for read in found)
+    return any(is_there for [[is_there]] in found[-len(unread) :])
 
 
 def listen(transaction: Transaction, task_id: str, suspension: Suspension) -> None:
@@ -126,7 +130,7 @@ def listen(transaction: Transaction, task_id: str, suspension: Suspension) -> No
             "topic": _digest(topic),
             "task_id": task_id,
             "name": name,
-            "position": int(suspension.positions.get(name, 0)),
+            "position": int(suspension.positions.get(topic, 0)),
         }
         for topic, name in names.items()
     ]
@@ -134,10 +138,16 @@ def listen(transaction: Transaction, task_id: str, suspension: Suspension) -> No
     transaction.tallies.update((name, "listening") for name in set(names.values()))
 
 
-def forget(transaction: Transaction, latest: float) -> None:
-    """Drop what was published before this time."""
-    transaction.session.do(transaction.sql.publishing.drop_old, {"latest": latest})
-    transaction.session.do(transaction.sql.publishing.drop_deliveries, {})
+def forget(transaction: Transaction, older_than: float) -> bool:
+    """Drop the oldest of what was published so many seconds ago or before; whether there may be more."""
+    session, sql = transaction.session, transaction.sql.publishing
+    dropped = session.rows(sql.drop_old, {"latest": session.now() - older_than, "limit": OLD})
+    index = [{"topic": topic, "publication": id_} for id_, topics in dropped for topic in _digests(json.loads(topics))]
+    session.do_many(sql.drop_topic, index)
+    if len(dropped) == OLD:
+        return True
+    session.do(sql.drop_deliveries, {})
+    return False
 
 
 def _turn(lock: str | None) -> list[tuple[str, Params]]:
@@ -145,8 +155,9 @@ def _turn(lock: str | None) -> list[tuple[str, Params]]:
     return [] if lock is None else [(lock, {})]
 
 
-def _concerns(topics: set[str], read: Iterable[Row]) -> bool:
-    return any(not topics.isdisjoint(rows.read_publication(row).topics) for row in read)
+def _digests(topics: Iterable[str]) -> list[str]:
+    """In one order, so that no two transactions wait for each other's rows."""
+    return sorted(set(map(_digest, topics)))
 
 
 def _digest(topic: str) -> str:

@@ -12,6 +12,7 @@ from stepwell.stores.sql.waiting_tables import (
     deliveries,
     listens,
     publication_counters,
+    publication_topics,
     publications,
 )
 
@@ -42,25 +43,40 @@ class PublishingStatements:
         self.lock_log = None if is_sqlite else f"SELECT pg_advisory_xact_lock({_LOG_LOCK})"
         self.share_log = None if is_sqlite else f"SELECT pg_advisory_xact_lock_shared({_LOG_LOCK})"
         self._compile_log()
+        self._compile_topics()
         self._compile_listening()
         self._compile_groups()
 
     def _compile_log(self) -> None:
         found = sa.select(*_COLUMNS).order_by(publications.c.id).limit(_LIMIT).offset(_NONE)
-        named = publications.c.name == sa.bindparam("name")
-        recent = publications.c.published_at >= sa.bindparam("since", type_=sa.Double)
         after = publications.c.id > sa.bindparam("after", type_=sa.BigInteger)
         columns = ("name", "payload", "published_at", "topics", "sender", "key")
         values: dict[str, sa.BindParameter[object]] = {name: sa.bindparam(name) for name in columns}
         self.insert = self._text(sa.insert(publications).values(values).returning(publications.c.id))
         self.find_key = self._text(sa.select(*_COLUMNS).where(publications.c.key == sa.bindparam("key")))
         self.after = self._text(found.where(after))
-        self.named_after = self._text(found.where(named, recent, after))
-        # Plus 0, lest the log is walked through in order of the ids, from its beginning.
-        self.first_since = self._text(sa.select(sa.func.min(publications.c.id + _NONE)).where(named, recent))
         self.newest = self._text(sa.select(sa.func.max(publications.c.id)))
         old = publications.c.published_at < sa.bindparam("latest", type_=sa.Double)
-        self.drop_old = self._text(sa.delete(publications).where(old))
+        oldest = sa.select(publications.c.id).where(old).order_by(publications.c.published_at).limit(_LIMIT)
+        dropped = sa.delete(publications).where(publications.c.id.in_(oldest.offset(_NONE)))
+        self.drop_old = self._text(dropped.returning(publications.c.id, publications.c.topics))
+
+    def _compile_topics(self) -> None:
+        number, published_at = publication_topics.c.publication, publication_topics.c.published_at
+        topic = publication_topics.c.topic == sa.bindparam("topic")
+        recent = published_at >= sa.bindparam("since", type_=sa.Double)
+        after = number > sa.bindparam("after", type_=sa.BigInteger)
+        self.insert_topic = self._text(sa.insert(publication_topics))
+        # Plus 0, so that it goes by number: those that are too old are few there.
+        not_old = published_at + _NONE >= sa.bindparam("since", type_=sa.Double)
+        page = sa.select(number).where(topic, not_old, after).order_by(number).limit(_LIMIT).offset(_NONE).subquery()
+        numbered = page.c.publication == publications.c.id
+        self.with_topic = self._text(sa.select(*_COLUMNS).join(page, numbered).order_by(publications.c.id))
+        # Plus 0, lest all with this topic are walked through in order of the numbers, from the first one.
+        self.first_since = self._text(sa.select(sa.func.min(number + _NONE)).where(topic, recent))
+        self.has_topic = self._text(sa.select(sa.exists().where(topic, after)))
+        one = number == sa.bindparam("publication", type_=sa.BigInteger)
+        self.drop_topic = self._text(sa.delete(publication_topics).where(topic, one))
 
     def _compile_listening(self) -> None:
         topic, before = listens.c.topic == sa.bindparam("topic"), sa.bindparam("before", type_=sa.BigInteger)

@@ -8,7 +8,7 @@ from stepwell import lifecycle
 from stepwell.errors import NotFound
 from stepwell.ports import Claim, Commit, Lease, Purged, Receipt, Revision, TaskFilter
 from stepwell.stores import records
-from stepwell.stores.sql import claiming, interventions, ledger, listing, rows, submitting, sweeping
+from stepwell.stores.sql import claiming, interventions, ledger, listing, publishing, rows, submitting, sweeping
 from stepwell.stores.sql.rows import TaskRow
 from stepwell.stores.sql.transaction import Transaction
 from stepwell.stores.sql.waiting_calls import WaitingCalls
@@ -208,6 +208,8 @@ class SqlStore(WaitingCalls):
 
     def purge(self, older_than: float, limit: int = 1000) -> Purged:
         """See `TaskStore.purge`."""
+        while self._write(lambda transaction: publishing.forget(transaction, older_than)):
+            continue  # in parts, so that other writers have their turns
         return self._write(lambda transaction: sweeping.purge(transaction, older_than, limit))
 
     def unused(self, sha256s: Iterable[str]) -> Sequence[str]:

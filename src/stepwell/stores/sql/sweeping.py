@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from stepwell import lifecycle
 from stepwell.ports import Purged
-from stepwell.stores.sql import crews, ledger, publishing, rows
+from stepwell.stores.sql import crews, ledger, rows
 from stepwell.stores.sql.rows import TaskRow
 from stepwell.stores.sql.transaction import Transaction
 from stepwell.task import Status, Task
@@ -62,7 +62,6 @@ def purge(transaction: Transaction, older_than: float, limit: int) -> Purged:
     """See `TaskStore.purge`."""
     session, sql = transaction.session, transaction.sql
     latest = session.now() - older_than
-    publishing.forget(transaction, latest)
     ended = _families(transaction, transaction.batch(sql.lock_ended_roots, latest, limit), limit)
     transaction.listen_no_more([task.task_id for task in ended if task.status is Status.WAITING])
     gone = [{"task_id": task.task_id} for task in ended]

@@ -47,9 +47,9 @@ class WaitingCalls(SqlCalls):
         records.check_text([("name", name), ("payload", payload), ("key", key), ("sender", sender)])
         return self._write(lambda transaction: publishing.publish(transaction, name, payload, topics, key, sender))
 
-    def published(self, name: str, after: str | None = None, since: float = 0.0, limit: int = 100) -> Publications:
+    def published(self, topic: str, after: str | None = None, since: float = 0.0, limit: int = 100) -> Publications:
         """See `TaskStore.published`."""
-        return self._read(lambda transaction: publishing.published(transaction, name, after, since, limit))
+        return self._read(lambda transaction: publishing.published(transaction, topic, after, since, limit))
 
     def undelivered(self, group: str, consumer: str, limit: int = 100) -> Sequence[Publication]:
         """See `TaskStore.undelivered`."""

@@ -47,10 +47,18 @@ publications = sa.Table(
     sa.Column("topics", TEXT, nullable=False, comment="as a JSON array"),
     sa.Column("sender", TEXT),
     sa.Column("key", TEXT, unique=True),
-    sa.Index("publications_by_name", "name", "id"),
     sa.Index("publications_by_time", "published_at"),
-    sa.Index("publications_by_name_and_time", "name", "published_at", "id"),
     sqlite_autoincrement=True,  # the number of one that is gone must not be given again
+)
+
+publication_topics = sa.Table(
+    "publication_topics",
+    TABLES,
+    sa.Column("topic", TEXT, primary_key=True, comment="as in listens"),
+    sa.Column("publication", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("published_at", sa.Double, nullable=False),
+    sa.Index("publication_topics_by_time", "topic", "published_at", "publication"),
+    sqlite_with_rowid=False,
 )
 
 listens = sa.Table(
@@ -59,7 +67,7 @@ listens = sa.Table(
     sa.Column("topic", TEXT, primary_key=True, comment="its sha256, as topics may be long, and hold a NUL"),
     sa.Column("task_id", TEXT, primary_key=True),
     sa.Column("name", TEXT, nullable=False, comment="of what is published"),
-    sa.Column("position", sa.BigInteger, nullable=False, comment="up to which publication the task has read"),
+    sa.Column("position", sa.BigInteger, nullable=False, comment="up to which publication the task has read the topic"),
     sa.Index("listens_by_position", "topic", "position"),
     sa.Index("listens_by_task", "task_id"),
     sqlite_with_rowid=False,

@@ -60,6 +60,7 @@ function lifecycle.suspend(state, ran, ending)
   local refusal = move(state, 'waiting')
   if refusal then return refusal end
   unclaimed(state, ran)
+  forget_error(state)
   local is_to_end = state.cancel_requested and not ending.undoing
   if ending.has_come or is_to_end or ending.due and ending.due <= now then
     state.status = 'queued'
@@ -107,6 +108,8 @@ function lifecycle.lost(state, ran)
     state.status, state.wake_at = 'waiting', now + CRASH_DELAY * 2 ^ (state.crashes - 2)
   end
 end
+
+function lifecycle.listens(state) return state.status == 'waiting' and not state.error end
 
 function lifecycle.woken(state)
   local refusal = only(state, {pending = true, waiting = true}, 'pending or waiting')

@@ -1,10 +1,6 @@
 -- What tasks that wait listen to. `listens`, in their state too, are topics by turns with the number of the last
--- publication of that name that the task has read (0: it has seen that there is none; negative: it has not looked). The
+-- publication under it that the task has read (0: it has seen that there is none; negative: it has not looked). The
 -- listeners of a topic are in a list, that number as the score.
-local CHUNK, CHUNKS = 20, 50
-
-local function name_of(topic) return string.match(topic, '^[^%z]*') end
-
 local function count_listening(listens, change)
   local counted = {}
   for at = 1, #listens, 2 do
@@ -27,26 +23,11 @@ local function listen_no_more(task)
   task.state.listens = nil
 end
 
-local function has_topic(fields, topic)
-  for at = 1, #fields, 2 do
-    if fields[at] == 'topic' and fields[at + 1] == topic then return true end
-  end
-  return false
-end
-
--- Whether there is a publication with this topic after the one with this number. So many that it would take long to look
--- at all of them are answered as if there were.
+-- Whether there is a publication with this topic after the one with this number.
 local function is_published(topic, number)
-  local after = number .. '-0'
-  for _ = 1, CHUNKS do
-    local found = call('XRANGE', key('published', name_of(topic)), '(' .. after, '+', 'COUNT', CHUNK)
-    for _, entry in ipairs(found) do
-      if has_topic(entry[2], topic) then return true end
-      after = entry[1]
-    end
-    if #found < CHUNK then return false end
-  end
-  return true
+  local first = number_text(number + 1)
+  local found = (topic == name_of(topic) and entries_of or numbers_under)(topic, first, 1)
+  return #found > 0
 end
 
 -- Whether something was published that a task which listens to this has not read.
@@ -54,7 +35,7 @@ local function has_published(listens)
   local last = #listens > 0 and tonumber(call('HGET', NAMESPACE .. 'totals', 'publication') or 0)
   for at = 1, #listens, 2 do
     local number = tonumber(listens[at + 1])
-    if number >= 0 and number < last and is_published(listens[at], listens[at + 1]) then return true end
+    if number >= 0 and number < last and is_published(listens[at], number) then return true end
   end
   return false
 end

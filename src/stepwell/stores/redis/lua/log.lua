@@ -10,8 +10,12 @@ local function number_of(entry) return (string.match(entry[1], '^%d+')) end
 -- A publication as the caller gets it: name, number, and the fields of its entry.
 local function shown_entry(name, entry) return {name, number_of(entry), entry[2]} end
 
--- The publication of a name with this number; nil if it is not kept any more.
+-- What was published of a name with this number; nil if it is not kept any more.
+local function entry_of(name, number)
+  return call('XRANGE', key('published', name), number .. '-0', number .. '-0')[1]
+end
+
 local function publication(name, number)
-  local entry = call('XRANGE', key('published', name), number .. '-0', number .. '-0')[1]
+  local entry = entry_of(name, number)
   return entry and shown_entry(name, entry)
 end

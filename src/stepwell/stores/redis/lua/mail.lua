@@ -2,14 +2,14 @@
 -- that is forgotten leaves an empty text. A hash beside the list tells under which name and key there was a message first,
 -- the state of the task the id of the last one.
 
--- Append a message, and wake the task if it waits; the caller has to save it. Answers the id.
+-- Append a message, and wake the task if it listens; the caller has to save it. Answers the id.
 local function post(task, name, payload, sender, known_by)
   local message = table.concat({name, number_text(now), sender, known_by, payload}, '\0')
   local id, index = call('RPUSH', key('mail', task.id), message), key('mail_index', task.id)
   call('HSETNX', index, 'name ' .. name, id)
   if known_by ~= '' then call('HSETNX', index, 'key ' .. known_by, id) end
   task.state.mail = id
-  if task.state.status == 'waiting' then lifecycle.woken(task.state) end
+  if lifecycle.listens(task.state) then lifecycle.woken(task.state) end
   return id
 end
 

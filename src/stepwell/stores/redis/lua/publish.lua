@@ -17,11 +17,19 @@ local function fields_of()
   return fields
 end
 
+-- Those who read a narrow topic need not read all of the name.
+local function put_into_lists(number)
+  for _, topic in ipairs(topics) do
+    if topic ~= name then call('ZADD', numbers_key(topic), number, number) end
+  end
+end
+
 local repeated = first()
 if repeated then return {repeated, '0'} end
 local number = number_text(math.max(last_number() + 1, position_at(now)))
 call('HSET', NAMESPACE .. 'totals', 'publication', number)
 call('XADD', key('published', name), number .. '-0', unpack(fields_of()))
+put_into_lists(number)
 call('XADD', NAMESPACE .. 'deliveries', number .. '-0', 'name', name, 'key', known_by)
 if known_by ~= '' then call('HSET', NAMESPACE .. 'publication_keys', known_by, name .. '\0' .. number) end
 call('HINCRBY', NAMESPACE .. 'publications', name .. '\0published', 1)

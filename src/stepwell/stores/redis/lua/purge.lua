@@ -1,6 +1,5 @@
--- Remove root tasks that ended long ago, each after all its children, with all that belongs to them, and old publications;
--- answers how many tasks, and the files that nothing uses now.
-local PUBLICATIONS = 1000  -- so many in one call
+-- Remove root tasks that ended long ago, each after all its children, with all that belongs to them; answers how many
+-- tasks, and the files that nothing uses now.
 local older_than, most = tonumber(argument()), tonumber(argument())
 local freed, gone = {}, 0
 
@@ -72,29 +71,7 @@ local function forget_family(id)
   return true
 end
 
-local function trim(at, kept_from)
-  call('XTRIM', at, 'MINID', kept_from)
-  if call('XLEN', at) == 0 then call('DEL', at) end
-end
-
--- Publications with their keys, the oldest first.
-local function forget_publications()
-  local deliveries = NAMESPACE .. 'deliveries'
-  local latest = number_text(position_at(now - older_than)) .. '-0'
-  local found, names = call('XRANGE', deliveries, '-', '(' .. latest, 'COUNT', PUBLICATIONS), {}
-  for _, entry in ipairs(found) do
-    local name, known_by = entry[2][2], entry[2][4]
-    names[name] = true
-    if known_by ~= '' then call('HDEL', NAMESPACE .. 'publication_keys', known_by) end
-  end
-  if #found == 0 then return end
-  local kept_from = #found < PUBLICATIONS and latest or number_text(number_of(found[#found]) + 1) .. '-0'
-  for name in pairs(names) do trim(key('published', name), kept_from) end
-  trim(deliveries, kept_from)
-end
-
 for _, id in ipairs(due({NAMESPACE .. 'ended'}, '(' .. number_text(now - older_than), most)) do
   if not forget_family(id) then break end
 end
-forget_publications()
 return {gone, freed}

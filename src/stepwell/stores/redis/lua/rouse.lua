@@ -4,7 +4,7 @@ local roused = {}
 
 local function rouse(id, listeners)
   local task = load_to_move(id)
-  if task and task.state.status == 'waiting' then
+  if task and lifecycle.listens(task.state) then
     lifecycle.woken(task.state)
     save(task)
     roused[#roused + 1] = id
