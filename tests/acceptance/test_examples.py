@@ -280,6 +280,21 @@ def test_fan_out_files(stepwell: Command) -> None:
     assert outputs(stepwell("run", "fan_out_files", "--json")) == {"files": 3, "words": 19, "failed": []}
 
 
+def test_fan_out_files_of_which_a_few_are_no_text(stepwell: Command, tmp_path: Path) -> None:
+    words = texts(tmp_path / "texts", 40)
+    broken = tmp_path / "texts" / "0040.txt"
+    broken.write_bytes(b"\xff\xfe")
+    found = outputs(stepwell("run", "fan_out_files", "-v", f"folder={tmp_path}/texts", "--json"))
+    assert found == {"files": 40, "words": words - 40, "failed": [str(broken)]}
+
+
+def test_fan_out_files_of_which_many_are_no_text(stepwell: Command, tmp_path: Path) -> None:
+    texts(tmp_path / "texts", 10)
+    (tmp_path / "texts" / "0003.txt").write_bytes(b"\xff\xfe")
+    task = failed(stepwell("run", "fan_out_files", "-v", f"folder={tmp_path}/texts", "--json"))
+    assert (task["error"]["code"], task["error"]["path"]) == ("no_text", "count[2]")
+
+
 def test_fan_out_files_over_a_thousand(serving: Server, tmp_path: Path) -> None:
     words = texts(tmp_path / "texts", 1000)
     task_id = submitted(serving, "fan_out_files", folder=str(tmp_path / "texts"))
