@@ -99,7 +99,7 @@ class Foreach(Model):
     max_failed: Share | None = Field(
         None, description="How many items, or what share like 5%, may fail before the step fails."
     )
-    stop_after: Count | None = Field(None, description="Complete as soon as this many items have completed.")
+    stop_after: Count | None = Field(None, description="Begin no further item once this many have completed.")
 
 
 ForeachSpec = Annotated[Foreach, BeforeValidator(_items_or_foreach, json_schema_input_type=str | list[Any] | Foreach)]
