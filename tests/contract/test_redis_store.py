@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -20,6 +21,7 @@ from stepwell.ports import Claim, Commit, Suspension, TaskFilter
 from stepwell.queues.rq.bell import bell
 from stepwell.redis_client import Argument, RedisClient, Script
 from stepwell.stores.redis import SILENT, RedisStore
+from stepwell.stores.redis.forms import FIELDS
 from stepwell.task import Attempt, Error, NewEvent, NewMail, NewTask, Status, StepRecord, StepStatus
 from stepwell.values import APART_SIZE, encode
 
@@ -437,6 +439,20 @@ class TestCrews:
             store.spawn("t1", "A", place, crew_of(1), [child(place=place)])
         for place in ("a", "a/b", "a[1]", "aa"):
             assert [task.place for task in store.list(TaskFilter(parent="t1", place=place)).items] == [place]
+
+
+def test_fields_of_a_newer_version_are_kept(store: RedisStore, raw: Raw) -> None:
+    store.create(new())
+    words = json.loads(raw.lindex("stepwell:task:t1", 1))
+    newer = [*words, *[0] * (len(FIELDS) - len(words)), 0, "text", 1.5, ["a", 1]]
+    raw.lset("stepwell:task:t1", 1, json.dumps(newer))
+    assert store.claim("t1", "A", "host:1")
+    store.commit("t1", "A", Commit(steps=[step()]))
+    assert store.suspend("t1", "A", NOTHING, Suspension()).status is Status.WAITING
+    store.send("t1", NewMail("order", "1"))
+    assert store.get("t1").status is Status.QUEUED
+    state = str(raw.lindex("stepwell:task:t1", 1)).partition("\n")[0]
+    assert json.loads(state)[len(FIELDS) :] == [0, "text", 1.5, ["a", 1]]
 
 
 class TestListening:

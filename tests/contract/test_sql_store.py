@@ -310,6 +310,24 @@ def test_what_waits_is_found_by_an_index(open_store: Callable[[], SqlStore], sta
     )
 
 
+@pytest.mark.parametrize("statement", ["with_topic", "has_topic"])
+def test_of_publications_only_those_with_the_topic_are_read(open_store: Callable[[], SqlStore], statement: str) -> None:
+    store = open_store()
+    plan = _plan(store, getattr(store._sql.publishing, statement))
+    assert "SEARCH publication_topics USING PRIMARY KEY (topic=? AND publication>?)" in plan
+    assert not any(line.startswith("SCAN publication") for line in plan)
+
+
+def test_the_topics_of_a_publication_go_with_it(open_store: Callable[[], SqlStore], path: Path) -> None:
+    store = open_store()
+    store.publish("paid", "1", ["paid", "paid\0order\x001"])
+    _change(path, "UPDATE publications SET published_at = 0")
+    store.publish("paid", "2", ["paid"])
+    store.purge(60)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM publication_topics").fetchone() == (1,)
+
+
 @pytest.mark.parametrize(
     ("only", "index"),
     [

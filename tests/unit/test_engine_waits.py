@@ -626,3 +626,14 @@ def test_a_plain_task_asks_nobody_for_news(harness: Harness, monkeypatch: pytest
     use("act", lambda: 1)
     task = harness.run("steps: [{parallel: [{id: a, uses: act}, {id: b, uses: act}]}, {id: c, uses: act}]")
     assert (task.status, asked) == (Status.COMPLETED, [])
+
+
+@pytest.mark.parametrize(
+    "wait", ["{event: '${{ secrets.KEY }}'}", "{approval: Publish?, approvers: [ada, '${{ secrets.KEY }}']}"]
+)
+def test_no_name_that_a_record_shows_holds_a_secret(tmp_path: Path, wait: str) -> None:
+    harness = Harness(tmp_path, secrets={"KEY": "hunter2hunter2"})
+    task = harness.run(f"secrets: [KEY]\nsteps: [{{id: w, wait: {wait}}}]")
+    assert task.error is not None
+    assert "holds a secret" in task.error.message
+    assert "hunter2" not in repr(harness.steps(task))

@@ -144,6 +144,14 @@ def test_a_task_that_backs_off_counts_it() -> None:
     assert (after.status, after.wake_at) == (WAITING, 110)
 
 
+def test_a_task_listens_while_it_is_suspended_but_not_while_it_backs_off() -> None:
+    error = Error("timeout", "late")
+    running = task(RUNNING, error=error)
+    assert lifecycle.listens(lifecycle.suspended(running, 110, 5, 200, False))
+    assert not lifecycle.listens(lifecycle.backed_off(running, 110, 5, 30, error))
+    assert not lifecycle.listens(lifecycle.suspended(running, 110, 5, None, has_come=True))
+
+
 @pytest.mark.parametrize(("pause", "status", "wake_at"), [(0, QUEUED, None), (-1, QUEUED, None), (30, WAITING, 140)])
 def test_a_task_is_handed_back_with_or_without_a_pause(pause: float, status: Status, wake_at: float | None) -> None:
     after = lifecycle.handed_back(task(RUNNING, worker="host:1"), 110, 5, pause)

@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.engine_cluster import Cluster
+from tests.unit.engine_harness import Harness
 
 from stepwell.errors import Conflict, Forbidden, InvalidInput, NotFound
 from stepwell.loader import Catalog
+from stepwell.plan import compile_definition
 from stepwell.ports import Commit, Suspension
 from stepwell.queues.silent import SilentQueue
 from stepwell.registry import actions
 from stepwell.secrets import Cipher
 from stepwell.service import Defaults, Service, Submission
-from stepwell.service.signals import MAX_PAYLOAD
+from stepwell.service.signals import MAX_PAYLOAD, Signals
 from stepwell.service.waits import waiting_steps
 from stepwell.settings import Settings
 from stepwell.stores.memory import MemoryStore
@@ -410,3 +413,25 @@ def test_whoever_runs_tasks_here_is_rung(tmp_path: Path) -> None:
     assert rung is not None
     assert (rung.task_id, system.silent.taken()) == (task_id, None)
     system.stop()
+
+
+CLOSING = """
+id: inner
+steps: [{id: work, output: 1}]
+on_failure: [{id: tell, output: 1}]
+finally: [{id: close, wait: {approval: "Close?", approvers: [ada]}}]
+"""
+
+
+@pytest.mark.parametrize("name", ["close", "call/workflow.finally/close"])
+def test_an_approval_at_the_end_of_another_workflow_is_found_where_it_waits(tmp_path: Path, name: str) -> None:
+    cluster = Cluster(Harness(tmp_path))
+    task = cluster.create("id: outer\nsteps: [{id: call, workflow: inner}]", CLOSING)
+    cluster.work()
+    store = cluster.harness.store
+    [waiting] = [record.path for record in store.steps(task.task_id).items if record.status is StepStatus.WAITING]
+    signals, plan = Signals(store), compile_definition(store.definition(task.definition))
+    with pytest.raises(Forbidden):
+        signals.send(store.get(task.task_id), plan, name, AGREED, "eve", None)
+    assert signals.send(store.get(task.task_id), plan, name, AGREED, "ada", None) == (waiting, True)
+    assert cluster.finish(task).status is Status.COMPLETED

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from tests.acceptance.serving import eventually
@@ -21,8 +22,9 @@ from stepwell.engine.expiry import Expiry
 from stepwell.engine.sweeper import Sweeper
 from stepwell.engine.workfolder import WorkFolder, remove_abandoned
 from stepwell.errors import NotFound, Unavailable
+from stepwell.lifecycle import CRASH_DELAY, MAX_CRASHES
 from stepwell.loader import Catalog
-from stepwell.ports import Commit, Purged, TaskStore
+from stepwell.ports import Commit, Purged, Suspension, TaskStore
 from stepwell.queues.silent import SilentQueue
 from stepwell.registry import actions
 from stepwell.secrets import Cipher
@@ -30,7 +32,7 @@ from stepwell.service import Defaults, Service, Submission
 from stepwell.stores.files import FsspecFileStore
 from stepwell.stores.memory import MemoryStore
 from stepwell.stores.sql import SqlStore
-from stepwell.task import NewTask, Status, StepRecord, StepStatus, Task
+from stepwell.task import Crew, NewTask, Status, StepRecord, StepStatus, Task
 
 DAY = 86400.0
 TTL = 7 * DAY
@@ -293,6 +295,63 @@ def test_an_unexpected_error_ends_no_expiry(
     finally:
         sweeper.stop()
     assert [record.message for record in caplog.records] == ["removing what is old failed"] * 2
+
+
+@pytest.fixture
+def bereaved(world: World) -> TaskStore:
+    """A store with a task whose lease is over for the last time, and three of its children: one has begun to wait, so
+    has one that has something to undo, and one is held."""
+    store, parent = world.store, NewTask("t1", "w", "h", "steps: []", "line", 1, "{}", timeout=60, max_retries=3)
+    store.create(parent)
+    for number in range(MAX_CRASHES):
+        assert store.claim("t1", f"A{number}", "host:1")
+        if number == MAX_CRASHES - 1:
+            break
+        store.lose("host:1")
+        world.time += CRASH_DELAY * 2**MAX_CRASHES
+        store.wake()
+    children = [
+        replace(parent, task_id=f"c{number}", ancestors=("t1",), place="each", index=number, undo=number == 1)
+        for number in range(3)
+    ]
+    store.spawn("t1", f"A{MAX_CRASHES - 1}", "each", Crew(3, at_once=2, allowed=3, wanted=3), children)
+    for child in ("c0", "c1"):
+        assert store.claim(child, "B", "host:2")
+        store.suspend(child, "B", Commit(), Suspension())
+    world.time += 3600
+    return store
+
+
+class Rung(SilentQueue):
+    """A queue that notes for whom it rang."""
+
+    def __init__(self) -> None:
+        self.rung: list[str] = []
+
+    def ring(self, task: Task) -> None:
+        self.rung.append(task.task_id)
+
+
+def test_children_of_a_task_that_is_given_up_are_cancelled(world: World, bereaved: TaskStore) -> None:
+    queue = Rung()
+    Sweeper(bereaved, world.files, queue, lease_seconds=10.0, result_ttl=TTL, elapsed=lambda: 0.0).sweep()
+    assert bereaved.get("t1").status is Status.FAILED
+    children = [bereaved.get(f"c{number}") for number in range(3)]
+    assert [child.status for child in children] == [Status.CANCELLED, Status.QUEUED, Status.CANCELLED]
+    assert (children[1].cancel_requested, queue.rung) == (True, ["c1"])
+
+
+def test_children_are_cancelled_although_the_store_was_away(
+    world: World, bereaved: TaskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeper = Sweeper(bereaved, world.files, Rung(), lease_seconds=10.0, result_ttl=TTL, elapsed=lambda: 0.0)
+    with monkeypatch.context() as away:
+        away.setattr(bereaved, "cancel_children", Mock(side_effect=Unavailable("gone fishing")))
+        with pytest.raises(Unavailable):
+            sweeper.sweep()
+    assert bereaved.get("c0").status is Status.WAITING
+    sweeper.sweep()
+    assert bereaved.get("c0").status is Status.CANCELLED
 
 
 FILES = """

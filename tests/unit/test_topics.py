@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stepwell.errors import InvalidInput
-from stepwell.publishing import Publisher
+from stepwell.errors import Conflict, InvalidInput
+from stepwell.publishing import Publisher, check_repeat
 from stepwell.stores.memory import MemoryStore
 from stepwell.topics import MAX_FIELDS, topic, topics_of
 
@@ -33,3 +33,17 @@ def test_a_payload_with_too_many_fields_is_refused() -> None:
     publisher.publish("wide", dict.fromkeys(map(str, range(MAX_FIELDS)), 1))
     with pytest.raises(InvalidInput, match="201 fields"):
         publisher.publish("wide", dict.fromkeys(map(str, range(MAX_FIELDS + 1)), 1))
+
+
+@pytest.mark.parametrize("payload", [{"x": float("nan")}, [float("inf")], "x" * (1024 * 1024)])
+def test_a_payload_that_cannot_be_kept_is_refused(payload: object) -> None:
+    with pytest.raises(InvalidInput, match="payload"):
+        Publisher(MemoryStore()).publish("odd", payload)
+
+
+@pytest.mark.parametrize(("name", "payload"), [("paid", {"id": 2}), ("shipped", {"id": 1})])
+def test_the_key_of_one_event_is_not_for_another(name: str, payload: object) -> None:
+    first, _ = Publisher(MemoryStore()).publish("paid", {"id": 1}, "key")
+    check_repeat(first, "paid", {"id": 1.0})
+    with pytest.raises(Conflict, match="'paid'"):
+        check_repeat(first, name, payload)

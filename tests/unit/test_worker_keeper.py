@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.acceptance.serving import eventually
 from tests.tasks import queued
 
+from stepwell import lifecycle
 from stepwell.engine.sweeper import Sweeper
 from stepwell.errors import Unavailable
-from stepwell.ports import Lease, WorkerView
+from stepwell.ports import Commit, Lease, Suspension, WorkerView
 from stepwell.queues.silent import SilentQueue
 from stepwell.stores.files import FsspecFileStore
 from stepwell.stores.memory import MemoryStore
-from stepwell.task import NewTask, Status, Task
+from stepwell.task import Crew, NewTask, Status, Task
 from stepwell.worker.board import Board, Horse, Work
 from stepwell.worker.keeper import Keeper, Tools
 from stepwell.worker.pipes import Link, Lost, Rein, as_order
@@ -152,6 +156,27 @@ def test_the_tasks_of_a_dead_work_horse_are_taken_and_rung_for(stage: Stage, cra
     assert eventually(stage.link.done) == ["horse"]
     assert stage.status("a") == (Status.QUEUED, crashes)
     assert stage.bells.rung == ["a"]
+
+
+def test_children_of_a_task_that_is_given_up_are_cancelled(stage: Stage) -> None:
+    token, store = stage.claimed("a"), stage.store
+    for number in range(1, lifecycle.MAX_CRASHES):
+        store.lose("horse")
+        later, token = time.time() + 60 * number, f"token-{number}"
+        store.now = partial(float, later)
+        store.wake()
+        assert store.claim("a", token, "horse")
+    child = NewTask("c", "w", "h", "{}", "line", 1, "{}", 60.0, 0, ancestors=("a",), place="each", index=0)
+    store.spawn("a", token, "each", Crew(2, at_once=1, allowed=2, wanted=2), [child, replace(child, task_id="held")])
+    assert store.claim("c", "C", "other")
+    store.suspend("c", "C", Commit(), Suspension())
+    stage.link.order(**as_order(Lost("horse", True)))
+    assert eventually(stage.link.done) == ["horse"]
+    assert [stage.status(task_id)[0] for task_id in ("a", "c", "held")] == [
+        Status.FAILED,
+        Status.CANCELLED,
+        Status.CANCELLED,
+    ]
 
 
 def test_of_a_killed_work_horse_only_the_guilty_task_crashed(stage: Stage) -> None:

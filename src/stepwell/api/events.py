@@ -44,7 +44,7 @@ class EventName(answers.Answer):
     summary="Publish an event",
     response_model=Published,
     status_code=202,
-    responses=refusals(413, 422, 503),
+    responses=refusals(409, 413, 422, 503),
     openapi_extra=PAYLOAD,
 )
 def publish(
@@ -55,7 +55,8 @@ def publish(
     idempotency_key: Key = None,
 ) -> Json:
     """The body is the payload, any JSON (without one it is `{}`). It is kept, wakes every task that waits for it, and
-    starts every workflow with a trigger for it, each once; the same Idempotency-Key publishes it once.
+    starts every workflow with a trigger for it, each once; the same Idempotency-Key publishes it once, and is a
+    conflict with another event.
     """
     sender = None if caller.name == ANONYMOUS else caller.name
     publication, is_new = system.publish(name, payload, idempotency_key, sender)

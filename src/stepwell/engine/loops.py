@@ -70,7 +70,9 @@ class Loops:
 
     async def each(self, node: Node, plan: ForeachPlan, scope: Scope, record: StepRecord) -> None:
         """Run the step for each item, `max_parallel` at once; the output is the list of theirs, in item order."""
-        record = self._records.write(record, status=StepStatus.RUNNING, started_at=record.started_at or self._run.now())
+        if record.status is not StepStatus.WAITING:  # else it waits for its children still
+            started_at = record.started_at or self._run.now()
+            record = self._records.write(record, status=StepStatus.RUNNING, started_at=started_at)
         with failing_step(node, record.path, "foreach"):
             items = _items(plan, self._run.names.of(node, scope, record, "foreach"))
         count = len(items.values)

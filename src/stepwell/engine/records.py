@@ -63,9 +63,9 @@ class Records:
             self.write(reset(self.by_path[path]))
 
     def cancel_open(self, within: str, now: float) -> None:
-        """Mark what is running or waiting still as cancelled, everywhere or under a path: nothing goes on with it."""
+        """Mark what has begun and not ended as cancelled, everywhere or under a path: nothing goes on with it."""
         for path, record in list(self.by_path.items()):
-            if record.status in (StepStatus.RUNNING, StepStatus.WAITING) and path.startswith(within):
+            if not record.ended and record.started_at is not None and path.startswith(within):
                 self.write(record, status=StepStatus.CANCELLED, completed_at=now)
 
     def at(self, node: Node, path: str, position: str) -> StepRecord:

@@ -8,8 +8,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 from stepwell.engine.expiry import Expiry
+from stepwell.engine.survivors import Survivors
 from stepwell.engine.workfolder import remove_abandoned
 from stepwell.errors import Unavailable
 from stepwell.lifecycle import QUEUED_BY_PRIORITY
@@ -52,6 +54,7 @@ class Sweeper:
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._queue, self._lease, self._elapsed = store, queue, lease_seconds, elapsed
+        self._survivors = Survivors(store)
         self._stop = threading.Event()
         self._expiry = Expiry(store, files, result_ttl, self._stop.is_set)
         self._threads = [
@@ -82,9 +85,10 @@ class Sweeper:
             log.warning(
                 "task %s: its worker was lost, it is %s now (crash %d)", task.task_id, task.status, task.crashes
             )
+        self._survivors.left_by(lost)
         found = [*lost, *store.wake()]
         self._last = self._elapsed()  # only now: while the store was away nobody could renew a lease either
-        for task in found:
+        for task in chain(found, self._survivors.cancel()):
             if task.status is Status.QUEUED:
                 self._queue.ring(task)
         if self._reconciled is None or self._elapsed() - self._reconciled >= RECONCILE_EVERY:

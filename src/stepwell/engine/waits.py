@@ -62,15 +62,22 @@ class Waits:
         if plan.kind == "time":
             return {"kind": plan.kind, "due": plan.until(names) if plan.until is not None else due}
         if plan.event is not None:
-            return {"kind": plan.kind, "event": plan.event(names), "due": due}
+            return {"kind": plan.kind, "event": self._shown(plan.event(names)), "due": due}
         message = "" if plan.message is None else self._run.names.masker.mask_text(plan.message(names))
         return {
             "kind": plan.kind,
             "message": message,
             "form": {name: field.model_dump(mode="json", exclude_none=True) for name, field in _form(plan).items()},
-            "approvers": None if plan.approvers is None else list(plan.approvers(names)),
+            "approvers": None if plan.approvers is None else [self._shown(name) for name in plan.approvers(names)],
             "due": due,
         }
+
+    def _shown(self, name: str) -> str:
+        """The name of an event or a key as it is, for the record shows it. Raises `ValueError` if it holds a secret:
+        masked it would be another name."""
+        if self._run.names.masker.mask_text(name) != name:
+            raise ValueError("the name of an event or of an approver holds a secret, and everybody can read it")
+        return name
 
     async def _time(self, scope: Scope, record: StepRecord) -> str:
         due = _wait(record)["due"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 
-from stepwell.errors import Conflict, ExpressionError, Fail, InvalidInput
+from stepwell.errors import Conflict, ExpressionError, Fail, InvalidInput, SettingsError
 from stepwell.expressions import compile_expression, compile_template
 from stepwell.loader import Catalog, Definition
 from stepwell.service.service import Service
@@ -26,7 +26,8 @@ class Triggers:
     def fire(self, publication: Publication) -> list[Task]:
         """Start what this event starts; again it answers the same tasks. Raises `Unavailable`.
 
-        What cannot start, because its variables do not fit or its condition fails, is logged and holds up nothing.
+        What cannot start, because its variables do not fit, its condition fails or a secret of it cannot be encrypted
+        here, is logged and holds up nothing.
         """
         payload = decode(publication.payload)
         trigger = {"kind": "event", "event": publication.name, "id": publication.id, "payload": payload}
@@ -40,7 +41,7 @@ class Triggers:
                     tasks.append(self._service.submit(definition, asked))
             except Conflict:  # it was started before, by another text of the file
                 continue
-            except (InvalidInput, ExpressionError, Fail) as error:
+            except (InvalidInput, ExpressionError, Fail, SettingsError) as error:
                 log.warning("event %s starts no %s: %s", publication.name, definition.workflow_id, error)
         return tasks
 

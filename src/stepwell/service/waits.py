@@ -62,7 +62,8 @@ class _Walk:
     def _workflow(
         self, root: Plan, plan: Plan, path: str, owner: str | None, within: tuple[str, ...]
     ) -> Iterator[Found]:
-        blocks = ((path, plan.steps), *((_below(path, name), block) for name, block in _final(plan)))
+        mark = "workflow." if path else ""  # the step that runs it may have an `on_failure` of its own
+        blocks = ((path, plan.steps), *((_below(path, mark + name), block) for name, block in _final(plan)))
         for outer, block in blocks:
             yield from self._block(root, block, outer, owner, within)
 

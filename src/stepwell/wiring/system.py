@@ -12,7 +12,7 @@ from stepwell.engine.names import MakeNames
 from stepwell.engine.sweeper import Sweeper
 from stepwell.operations import Operations
 from stepwell.ports import FileStore, Queue, TaskStore
-from stepwell.publishing import Publisher
+from stepwell.publishing import Publisher, check_repeat
 from stepwell.queues.dispatch import Dispatch
 from stepwell.queues.inline import InlineQueue
 from stepwell.queues.silent import SilentQueue
@@ -84,10 +84,12 @@ class System:
         self, name: str, payload: object, key: str | None = None, sender: str | None = None
     ) -> tuple[Publication, bool]:
         """Publish an event, and bring it at once to those who wait for it; the same `key` again answers the first one
-        and False."""
-        published = self.publisher.publish(name, payload, key, sender)
+        and False, or for another event raises `Conflict`."""
+        publication, is_new = self.publisher.publish(name, payload, key, sender)
+        if not is_new:
+            check_repeat(publication, name, payload)
         self.courier.nudge()
-        return published
+        return publication, is_new
 
     def why_here(self, task_id: str) -> str | None:
         """Why a task that was meant for workers runs in this process; None if it does not."""

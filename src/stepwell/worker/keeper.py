@@ -19,6 +19,7 @@ from typing import Protocol
 
 from stepwell.engine.courier import Courier
 from stepwell.engine.leases import RENEW_AFTER
+from stepwell.engine.survivors import Survivors
 from stepwell.engine.sweeper import Sweeper
 from stepwell.errors import ClaimLost, NotFound, Unavailable
 from stepwell.ports import Commit, HorseView, Lease, Queue, TaskStore, WorkerView
@@ -78,11 +79,13 @@ class Keeper:
         self._now, self._stopping = threading.Event(), False
         self._renewal = threading.Thread(target=self._rounds, name="stepwell-renewal", daemon=True)
         self._tools: Tools
+        self._survivors: Survivors
 
     def run(self, make: Callable[[], Tools]) -> int:
         """Work until the parent says stop, or is gone; answers the exit code."""
         self._board.keeper.introduce(Horse(self._view.name, os.getpid()))
         self._tools = self._made(make)
+        self._survivors = Survivors(self._tools.store)
         self._tools.sweeper.start()
         if self._tools.courier is not None:
             self._tools.courier.start()
@@ -132,10 +135,14 @@ class Keeper:
         for task_id, token in lost.spared:
             with suppress(ClaimLost, NotFound):  # it is another's by now, or gone with all data
                 self._ring(store.release(task_id, token, Commit()))
-        for task in store.lose(lost.name, lost.crashed):
+        taken = store.lose(lost.name, lost.crashed)
+        self._survivors.left_by(taken)
+        for task in taken:
             how = f"it is {task.status} now (crash {task.crashes})" if lost.crashed else "it is handed back"
             log.warning("task %s was taken from work-horse %s: %s", task.task_id, lost.name, how)
             self._ring(task)
+        for child in self._survivors.cancel():
+            self._ring(child)
 
     def _ring(self, task: Task) -> None:
         if task.status is Status.QUEUED:

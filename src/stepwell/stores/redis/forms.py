@@ -60,7 +60,8 @@ FIELDS = (
 
 `outputs`, `error` and `progress` hold JSON texts, `outputs` a size in bytes if the text is stored apart.
 `released` is how and under which token the last claim ended, `index` a text, as 0 is nothing, `mail` the id of the last
-message, `listens` topics by turns with what was read of them. New fields come at the end.
+message, `listens` topics by turns with what was read of them. New fields come at the end, as texts, numbers or lists
+that are not empty: older versions keep them as they are.
 """
 
 NUMBERS = ("priority", "attempt", "ran_for", "step_count", "retry_count", "crashes")

@@ -1,13 +1,15 @@
 -- Tasks as they are kept: `task` is a table of id, request (JSON text), state, inline step records (text, see
 -- records.lua), and events to append.
 
--- The state of a task as a JSON array in the order of FIELDS; what is absent or false is 0, and left out at the end.
+-- The state of a task as a JSON array in the order of FIELDS; what is absent or false is 0, and left out at the end. Fields
+-- that a newer version has put behind them are kept under their places.
 local function encode(state)
   local last = #FIELDS
-  while not state[FIELDS[last]] or state[FIELDS[last]] == 0 do last = last - 1 end
+  while state[last + 1] do last = last + 1 end
+  while last <= #FIELDS and (not state[FIELDS[last]] or state[FIELDS[last]] == 0) do last = last - 1 end
   local parts = {}
   for at = 1, last do
-    local value = state[FIELDS[at]] or 0
+    local value = state[FIELDS[at] or at] or 0
     parts[at] = type(value) == 'number' and number_text(value) or cjson.encode(value)
   end
   return '[' .. table.concat(parts, ',') .. ']'
@@ -16,7 +18,7 @@ end
 local function decode(text)
   local state = {}
   for at, value in ipairs(cjson.decode(text)) do
-    if value ~= 0 then state[FIELDS[at]] = value end
+    if not FIELDS[at] then state[at] = value elseif value ~= 0 then state[FIELDS[at]] = value end
   end
   for _, name in ipairs(NUMBERS) do state[name] = state[name] or 0 end
   return state
