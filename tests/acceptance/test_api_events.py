@@ -80,6 +80,8 @@ def test_an_event_wakes_who_waits_for_it_and_starts_workflows(serving: Server) -
     again = serving.post("/events/order.paid", {"order": 2, "amount": 5}, headers={"Idempotency-Key": "p-2"})
     assert (published.json()["repeated"], again.json()["repeated"]) == (False, True)
     assert again.json()["id"] == published.json()["id"]
+    other = serving.post("/events/order.paid", {"order": 3, "amount": 5}, headers={"Idempotency-Key": "p-2"})
+    assert other.status_code == 409
     assert serving.ended(second)["result"]["outputs"] == {"amount": 5}
     assert serving.get(f"{TASKS}/{first}").json()["status"] == "waiting"
     [shipping] = eventually(of(serving, "shipping"))

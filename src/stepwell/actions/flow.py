@@ -65,6 +65,5 @@ def _duration(value: str | float) -> float:
     except ValueError as error:
         raise invalid(str(error)) from error
     if duration > MAX_SLEEP:
-        message = f"{value!r} is longer than an hour, and a sleeping step holds its worker"
-        raise invalid(f"{message}: longer pauses come with `wait`, which this version does not have")
+        raise invalid(f"{value!r} is longer than an hour, and a sleeping step holds its worker: write a step `wait`")
     return duration

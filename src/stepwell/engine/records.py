@@ -37,7 +37,7 @@ class Records:
         if record is None or record.stopped or scope.halt == DRAINED:
             return False
         if record.ended:
-            return record.status in (StepStatus.COMPLETED, StepStatus.SKIPPED) or record.tolerated
+            return record.status is not StepStatus.CANCELLED
         return record.status is not StepStatus.PENDING and (node.queue is not None or node.kind not in LEAF_KINDS)
 
     def write(self, record: StepRecord, **changes: Any) -> StepRecord:

@@ -14,7 +14,7 @@ from stepwell.engine.groups import Groups
 from stepwell.engine.loops import Loops
 from stepwell.engine.outcomes import Halted, StepFailed, failing_step, graver, halt_after
 from stepwell.engine.races import Races
-from stepwell.engine.scope import FAILED, Scope
+from stepwell.engine.scope import CANCELLED, FAILED, Scope
 from stepwell.engine.waits import Waits
 from stepwell.engine.workflows import Workflows
 from stepwell.errors import StepwellError, Stop
@@ -158,7 +158,7 @@ class Steps:
             raise Halted(scope.halt or FAILED)
         if record.status is not StepStatus.FAILED or record.error is None:
             return
-        if node.on_failure is not None:
+        if node.on_failure is not None and scope.halt != CANCELLED:
             await self.aside(node.on_failure, f"{record.path}/on_failure", f"{record.position}.f", scope, record.error)
         if not record.tolerated:
             raise StepFailed(record.error)
