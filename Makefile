@@ -47,11 +47,12 @@ coverage: $(TOOLS)  ## Print the lines of src/ that no test runs, in processes t
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=95 -k "not ($(UNTRACED))" $(PYTEST_FLAGS)
 
 chaos: $(TOOLS)  ## Kill, stop and cut off workers and servers for a long time, with many seeds
-	STEPWELL_CHAOS_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/chaos $(PYTEST_FLAGS)
+	STEPWELL_CHAOS_FULL=1 STEPWELL_CHAOS_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/chaos $(PYTEST_FLAGS)
 
-bench: $(TOOLS)  ## Measure what the engine costs, and the queue beside RQ's own workers
+bench: $(TOOLS)  ## Measure what the engine costs, waits and child tasks too, and the queue beside RQ's own workers
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.queue
+	$(BIN)/python -m benchmarks.waiting
 
 clean:  ## Remove the virtual environment, caches and reports; records in data/ stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov dist build

@@ -13,8 +13,8 @@ import redis
 from tests.chaos.inside.effects import Effect
 
 ALLOWED = re.compile(
-    r"stepwell:(task|steps|order|values|files|workflow|external|label|dead):.*"
-    r"|stepwell:list:(completed|failed|cancelled):.*"
+    r"stepwell:(task|steps|order|values|files|workflow|external|label|dead|mail|mail_index|children|crews):.*"
+    r"|stepwell:(list|child):(completed|failed|cancelled):.*"
     r"|stepwell:(ended|keys|audit)"
     r"|rq:(job|results):.*|rq:(finished|failed|canceled):.*"
     r"|stepwell:presence:.*"

@@ -350,6 +350,43 @@ def test_a_task_that_was_handed_back_undoes_when_it_is_cancelled(harness: Harnes
     assert set(harness.statuses(task).values()) <= {"completed", "cancelled"}
 
 
+WAITS_WHILE_IT_UNDOES = """
+steps:
+  - id: reserve
+    uses: do
+    with: {what: reserve}
+    compensate: [{id: agreed, wait: 1h}, {uses: do, with: {what: "release for ${{ error.step }}"}}]
+  - {id: ship, uses: do, with: {what: ship, fail: true}}
+on_failure: [{uses: do, with: {what: page}}]
+on_cancel: [{uses: do, with: {what: sorry}}]
+"""
+
+
+def test_a_failed_task_that_waits_while_it_undoes_stays_failed_though_it_is_cancelled(
+    harness: Harness, did: list[str]
+) -> None:
+    created = harness.create(WAITS_WHILE_IT_UNDOES)
+    harness.once(created.task_id)
+    assert harness.store.cancel(created.task_id).status is Status.QUEUED
+    task = harness.finish(created.task_id)
+    assert (task.status, task.error and task.error.step) == (Status.FAILED, "ship")
+    assert did == ["reserve", "ship", "release for ship", "page"]
+
+
+def test_a_cancel_ends_the_wait_in_a_steps_on_failure(harness: Harness, did: list[str]) -> None:
+    created = harness.create(
+        "steps: [{id: ship, uses: do, with: {what: ship, fail: true}, on_failure: [{id: asked, wait: 1h}]}]\n"
+        "finally: [{uses: do, with: {what: close}}]"
+    )
+    harness.once(created.task_id)
+    harness.store.cancel(created.task_id)
+    task = harness.once(created.task_id)
+    assert task is not None
+    assert task.ended
+    assert harness.statuses(task)["ship/on_failure/asked"] == "cancelled"
+    assert did == ["ship", "close"]
+
+
 def test_a_task_that_never_ran_is_cancelled_at_once(harness: Harness, did: list[str]) -> None:
     created = harness.create(SAGA, fail=False)
     assert harness.store.cancel(created.task_id).status is Status.CANCELLED

@@ -12,7 +12,7 @@ from stepwell.publishing import Publisher
 from stepwell.queues.silent import SilentQueue
 from stepwell.registry import actions
 from stepwell.secrets import Cipher
-from stepwell.service import Defaults, Service, Triggers
+from stepwell.service import Defaults, Service, Submission, Triggers
 from stepwell.stores.memory import MemoryStore
 
 WORKFLOWS = {
@@ -44,4 +44,28 @@ def test_what_cannot_start_holds_up_neither_others_nor_later_events(tmp_path: Pa
     publisher.publish("shipped", None)
     courier.deliver()
     assert [task.workflow_id for task in store.list(TaskFilter()).items] == ["shipping", "shipping"]
+    assert not store.undelivered("triggers", "test")
+
+
+def test_a_full_queue_holds_up_only_what_goes_into_it(tmp_path: Path) -> None:
+    texts = {
+        "busy": "triggers: [{event: paid}]\nsteps: [{output: 1}]",
+        "quiet": "triggers: [{event: paid}, {event: shipped}]\nqueue: other\nsteps: [{output: 1}]",
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+    clock = [1000.0]
+    store, queue, catalog = MemoryStore(now=lambda: clock[0]), SilentQueue(), Catalog(tmp_path, registry=actions)
+    defaults = Defaults(queues=["workflow_execute", "other"], max_queued=2)
+    service = Service(store, queue, queue, catalog, Cipher(None), defaults)
+    before = [service.submit(catalog.get("busy"), Submission()) for _ in range(2)]
+    courier = Courier(store, queue, "test", Triggers(service, catalog).fire)
+    for name in ("paid", "shipped"):
+        Publisher(store).publish(name, None)
+    courier.deliver()
+    assert [task.workflow_id for task in store.list(TaskFilter()).items] == ["quiet", "quiet", "busy", "busy"]
+    store.cancel(before[0].task_id)
+    clock[0] += 31
+    courier.deliver()
+    assert store.list(TaskFilter()).items[0].workflow_id == "busy"
     assert not store.undelivered("triggers", "test")

@@ -7,7 +7,7 @@ import random
 import threading
 from collections.abc import Callable, Sized
 
-from stepwell.errors import Unavailable
+from stepwell.errors import QueueFull, Unavailable
 from stepwell.ports import Queue, TaskStore
 from stepwell.task import Publication
 
@@ -54,14 +54,22 @@ class Courier:
             self._thread.join(timeout=5)
 
     def deliver(self) -> int:
-        """Deliver what was published since, in its order; answers how many."""
+        """Deliver what was published since, in its order; answers how many. One for which there is no room holds up no
+        other: it is delivered again later."""
         delivered = 0
         for group, bring in self._groups.items():
             while found := self._store.undelivered(group, self._consumer):
-                for publication in found:
-                    self._store.delivered(group, publication, bring(publication))
-                delivered += len(found)
+                delivered += sum(self._is_delivered(group, publication, bring) for publication in found)
         return delivered
+
+    def _is_delivered(self, group: str, publication: Publication, bring: Callable[[Publication], int]) -> bool:
+        try:
+            received = bring(publication)
+        except QueueFull as error:
+            log.warning("event %s (%s) is delivered again later: %s", publication.name, publication.id, error)
+            return False
+        self._store.delivered(group, publication, received)
+        return True
 
     def _rouse(self, publication: Publication) -> int:
         received = 0

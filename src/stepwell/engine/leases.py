@@ -66,7 +66,7 @@ def renewed(store: TaskStore, task_id: str, token: str) -> None:
 
 
 class Leases:
-    """The claims of this process, renewed by a daemon thread that starts with the first."""
+    """The claims of this process, renewed by a daemon thread that lives while there are any."""
 
     def __init__(self, store: TaskStore, lease_seconds: float, elapsed: Callable[[], float] = time.monotonic) -> None:
         self._store, self._lease, self._elapsed = store, lease_seconds, elapsed
@@ -78,7 +78,7 @@ class Leases:
         """Renew this claim from now on."""
         with self._changed:
             self._held[task_id] = Held(token, holder, since + self._lease)
-            if self._thread is None or not self._thread.is_alive():
+            if self._thread is None or not self._thread.is_alive():  # nor is it in a process that was forked
                 self._thread = threading.Thread(target=self._keep, name="stepwell-leases", daemon=True)
                 self._thread.start()
 
@@ -124,6 +124,10 @@ class Leases:
     def _keep(self) -> None:
         pause = threading.Event()
         while not pause.wait(self._lease * RENEW_AFTER):
+            with self._changed:
+                if not self._held:
+                    self._thread = None
+                    return
             try:
                 self.renew()
             except Exception:  # the thread must live on: without it every task of this process would be lost

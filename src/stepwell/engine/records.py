@@ -32,7 +32,8 @@ class Records:
 
     def leads_on(self, node: Node, path: str, scope: Scope) -> bool:
         """Whether a step of a resumed run is entered though its scope is halted: it holds something that had begun,
-        outside of this run or inside the step, and is to be seen to; or it may come before one that does."""
+        outside of this run or inside the step, and is to be seen to; or it may come before one that does; or it has
+        failed, which is how the task ends although it was cancelled afterwards."""
         record = self.by_path.get(path)
         if record is None or record.stopped or scope.halt == DRAINED:
             return False

@@ -149,7 +149,8 @@ class Steps:
             return self._run.names.encode(node.output(names), f"the output of {record.path}")
 
     async def _react(self, node: Node, scope: Scope, record: StepRecord) -> None:
-        """After a failure: run `on_failure` (or what a crash left of it), and raise unless it is tolerated.
+        """After a failure: run `on_failure` (what a crash left of it; after a cancel nothing), and raise unless it is
+        tolerated.
 
         A step that stopped the task, or that was cancelled, does so again when the task is resumed.
         """

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from stepwell.errors import Interrupted
 
@@ -19,6 +19,10 @@ log = logging.getLogger(__name__)
 
 DEBUGGERS = ("pdb", "bdb", "_pydevd_bundle", "pydevd")
 """Modules whose frames on a thread's stack show that a person is looking at it."""
+
+
+IDLE = 10.0
+"""Seconds after which a thread that has nothing to do ends."""
 
 
 class Threads:
@@ -42,10 +46,21 @@ class Threads:
         inbox.put(function)
 
     def _serve(self, inbox: SimpleQueue[Callable[[], None]]) -> None:
-        while True:
-            inbox.get()()
+        while function := self._next(inbox):
+            function()
             with self._lock:
                 self._idle.append(inbox)
+
+    def _next(self, inbox: SimpleQueue[Callable[[], None]]) -> Callable[[], None] | None:
+        """What is to be run next; None if nothing came for a while, and nothing will."""
+        try:
+            return inbox.get(timeout=IDLE)
+        except Empty:
+            with self._lock:
+                if inbox in self._idle:
+                    self._idle.remove(inbox)
+                    return None
+            return inbox.get()  # somebody has just taken this thread
 
 
 @cache

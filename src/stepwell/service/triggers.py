@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 
-from stepwell.errors import Conflict, ExpressionError, Fail, InvalidInput, SettingsError
+from stepwell.errors import Conflict, ExpressionError, Fail, InvalidInput, QueueFull, SettingsError
 from stepwell.expressions import compile_expression, compile_template
 from stepwell.loader import Catalog, Definition
 from stepwell.service.service import Service
@@ -24,7 +24,8 @@ class Triggers:
         self._service, self._catalog = service, catalog
 
     def fire(self, publication: Publication) -> list[Task]:
-        """Start what this event starts; again it answers the same tasks. Raises `Unavailable`.
+        """Start what this event starts; again it answers the same tasks. Raises `Unavailable`, and `QueueFull` once all
+        for which there is room have started.
 
         What cannot start, because its variables do not fit, its condition fails or a secret of it cannot be encrypted
         here, is logged and holds up nothing.
@@ -32,7 +33,7 @@ class Triggers:
         payload = decode(publication.payload)
         trigger = {"kind": "event", "event": publication.name, "id": publication.id, "payload": payload}
         names = {"event": payload, "trigger": trigger}
-        tasks = []
+        tasks, full = [], None
         for definition, number, wanted in self._of(publication.name):
             key = f"event/{publication.id}/{definition.workflow_id}/{number}"
             try:
@@ -41,8 +42,12 @@ class Triggers:
                     tasks.append(self._service.submit(definition, asked))
             except Conflict:  # it was started before, by another text of the file
                 continue
+            except QueueFull as error:
+                full = error
             except (InvalidInput, ExpressionError, Fail, SettingsError) as error:
                 log.warning("event %s starts no %s: %s", publication.name, definition.workflow_id, error)
+        if full is not None:
+            raise full
         return tasks
 
     def subscribers(self) -> Mapping[str, list[str]]:

@@ -14,6 +14,7 @@ from tests.acceptance.serving import PATIENCE
 
 from stepwell.api import views
 from stepwell.engine.engine import Engine
+from stepwell.engine.leases import Leases
 from stepwell.errors import NotFound
 from stepwell.ports import Commit, Receipt, Suspension, TaskFilter
 from stepwell.service import Submission
@@ -86,9 +87,12 @@ class Harsh:
         self.crashes = crashes
         self.ends = 0
         self._said: set[tuple[str, ...]] = set()
-        self._settings, self._skipped = settings, 0.0
+        self._skipped = 0.0
         self._store = HarshStore(folder, self._now)
         self._system = build(settings, store=self._store, interactive=True)
+        claims = Leases(self._store, settings.lease_seconds)
+        means = make_engine(settings, self._store, worker=WORKER).engine._means
+        self._means = replace(means, suspend_after=0.0, claims=claims)  # shared, or thousands of threads would be left
         self._engine: Engine | None = None
         self._store.written = self._crash if crashes else self._drain
 
@@ -161,8 +165,7 @@ class Harsh:
 
     def _run(self, task_id: str) -> None:
         """One run of a task, in a process of its own."""
-        means = make_engine(self._settings, self._store, worker=WORKER).engine._means
-        self._engine, over = Engine(replace(means, suspend_after=0.0)), SimpleQueue[Task | None]()
+        self._engine, over = Engine(self._means), SimpleQueue[Task | None]()
         try:
             self._engine.run(task_id, over.put)
         except Crash:
