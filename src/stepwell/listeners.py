@@ -11,7 +11,16 @@ from fnmatch import fnmatchcase
 from queue import Full, Queue
 from typing import Any, TypeVar
 
+from stepwell.errors import did_you_mean
+
 log = logging.getLogger(__name__)
+
+KINDS = (
+    *("task.started", "task.queued", "task.waiting", "task.completed", "task.failed", "task.cancelled"),
+    *("step.started", "step.waiting", "step.retrying", "step.completed", "step.failed", "step.skipped"),
+    *("step.cancelled", "log"),
+)
+"""What a process tells of the tasks that it runs."""
 
 MAX_WAITING = 10_000
 """Events that wait for one listener; beyond that it misses some, and the log tells."""
@@ -38,10 +47,9 @@ class Listener:
     def __init__(self, pattern: str, function: Callable[[Told], object]) -> None:
         self.pattern, self.function = pattern, function
         self._waiting: Queue[Told] = Queue(MAX_WAITING)
-        self._lock, self._thread = threading.Lock(), None
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
         self._missed = 0
-
-    _thread: threading.Thread | None
 
     def tell(self, told: Told) -> None:
         """Have it told soon; a listener that is far behind misses this one."""
@@ -88,7 +96,10 @@ class Listeners:
         return iter(self._listeners)
 
     def add(self, pattern: str, function: Callable[[Told], object]) -> None:
-        """Register a function for the kinds of events that a pattern names. Raises `TypeError` for a coroutine."""
+        """Register a function for the kinds of events that a pattern names. Raises `TypeError` for a coroutine, and
+        `ValueError` for a pattern that names none."""
+        if not any(fnmatchcase(kind, pattern) for kind in KINDS):
+            raise ValueError(f"{pattern!r} names no event{did_you_mean(pattern, KINDS)}: write task.failed or step.*")
         if inspect.iscoroutinefunction(function):
             raise TypeError(f"{function.__qualname__} is async: a listener is a plain function, on its own thread")
         self._listeners.append(Listener(pattern, function))
@@ -111,6 +122,8 @@ listeners = Listeners()
 
 def on(pattern: str) -> Callable[[Function], Function]:
     """Register a function for events of the engine: `@on("task.failed")`, `@on("step.*")`. It is given a `Told`."""
+    if not isinstance(pattern, str):
+        raise TypeError('write @on("task.failed"): it needs to know of which events to tell')
 
     def register(function: Function) -> Function:
         listeners.add(pattern, function)

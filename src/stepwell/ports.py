@@ -172,16 +172,18 @@ class TaskStore(Protocol):
 
         The first call of a round makes the crew, or begins it again (`lifecycle.recrewed`). Each child is `queued` or,
         beyond `at_once`, `pending` until another one has ended, in order of their indices. One that exists stays as it
-        is, unless it ended as `failed` or `cancelled` in an earlier round: it is retried, its `attempt` the round. In a
-        closed crew, and after a cancel (unless `undoing`), nothing is created. When the crew is over, once for each
-        round, the parent gets mail named `lifecycle.crew_mail(path)` whose payload is the round."""
+        is, unless it ended as `failed` or `cancelled` in an earlier round: it is retried, its `attempt` the round, with
+        the variables, definition, `undo` and files that it is given now, as a `Revision` changes them. In a closed
+        crew, and after a cancel (unless `undoing`), nothing is created. When the crew is over, once for each round, the
+        parent gets mail named `lifecycle.crew_mail(path)` whose payload is the round."""
 
     def crew(self, task_id: str, path: str) -> Crew:
         """The crew of a step; raises `NotFound` if it has none."""
 
     def cancel_children(self, task_id: str, path: str | None = None) -> Sequence[Task]:
         """Close the crew of a step, or all crews of a task, and cancel up to 1000 children that have not ended and are
-        not cancelled yet, running ones by force; answers them, so nothing when there is nothing left to cancel."""
+        not cancelled yet, running ones by force; answers them, so nothing when there is nothing left to cancel. Those
+        that are made `queued` to undo are rung for, as `rings_with` says."""
 
     def publish(
         self, name: str, payload: str, topics: Sequence[str], key: str | None = None, sender: str | None = None
@@ -304,9 +306,10 @@ class TaskStore(Protocol):
         and to all that its steps ever kept, until it is purged."""
 
     def rings_with(self, ring: Callable[[Task], None]) -> None:
-        """Call this, after the write, for each task that `spawn`, `send` or `suspend` made `queued`, and for each
-        sibling or parent that the end of a child did; whoever calls the others rings for what they answer. A store
-        whose scripts ring by themselves need not. An `Unavailable` of it is logged: a sweeper rings again."""
+        """Call this, after the write, for each task that `spawn`, `send`, `suspend` or `cancel_children` made
+        `queued`, and for each sibling or parent that the end of a child did; whoever calls the others rings for what
+        they answer. A store whose scripts ring by themselves need not. An `Unavailable` of it is logged: a sweeper
+        rings again."""
 
     def now(self) -> float:
         """The store's time."""

@@ -332,6 +332,51 @@ class TestRounds:
             store.value(only, "outputs")
         assert [record.status for record in store.steps(only).items] == [StepStatus.COMPLETED]
 
+    @pytest.mark.parametrize("ending", [Status.FAILED, Status.CANCELLED])
+    def test_it_takes_what_it_is_given_now(self, store: TaskStore, ending: Status) -> None:
+        running(store)
+        first: dict[str, Any] = {
+            "definition": "old",
+            "definition_text": "old text",
+            "labels": {"a": "\u00e9"},
+            "timeout": 7.5,
+        }
+        given: dict[str, Any] = {
+            "definition": "new",
+            "definition_text": "new text",
+            "labels": {"a": "b"},
+            "timeout": 8.5,
+        }
+        large, small = '"' + "x" * 100_000 + '"', '"\\ud800 \u00e9"'
+        again = [child(0, attempt=2, variables=large, undo=True, files=("kept",), **given)]
+        spawn(store, crew_of(1), [child(0, variables=small, files=("before",), **first)])
+        before = finish(store, "each-0000", ending)
+        spawn(store, crew_of(1, round=2), again)
+        task = store.get("each-0000")
+        assert (task.status, task.attempt, task.definition, task.undo) == (Status.QUEUED, 2, "new", True)
+        assert (task.labels, task.timeout) == (before.labels, before.timeout)
+        assert store.value("each-0000", "variables") == large
+        assert store.unused(["before", "kept"]) == []
+        claim = store.claim("each-0000", "C", "host:1")
+        assert claim is not None
+        assert (claim.task.variables, claim.definition_text) == (task.variables, "new text")
+        store.finish("each-0000", "C", NOTHING, ending, None, None)
+        spawn(store, crew_of(1, round=3), [child(0, attempt=3, variables=small, **given)])
+        assert store.get("each-0000").variables == small
+        assert not store.get("each-0000").undo
+        with pytest.raises(NotFound):
+            store.value("each-0000", "variables")
+
+    def test_one_that_is_not_begun_again_keeps_what_it_has(self, store: TaskStore) -> None:
+        running(store)
+        given: dict[str, Any] = {"variables": '"1"', "definition": "old", "definition_text": "old text"}
+        spawn(store, crew_of(2, allowed=2), [child(index, **given) for index in range(2)])
+        finish(store, "each-0000")
+        before = store.list(CHILDREN).items
+        again: dict[str, Any] = {"variables": '"2"', "definition": "new", "definition_text": "new text"}
+        spawn(store, crew_of(2, round=2), [child(index, attempt=2, **again) for index in range(2)])
+        assert store.list(CHILDREN).items == before
+
     def test_a_child_is_not_retried_by_hand(self, store: TaskStore) -> None:
         [only] = family(store, 1)
         finish(store, only, Status.FAILED)
@@ -366,6 +411,16 @@ class TestCancel:
         [task] = store.cancel_children("t1", "each")
         assert (task.status, task.cancel_requested) == (Status.QUEUED, True)
         assert store.cancel_children("t1", "each") == []
+
+    def test_what_is_held_again_was_undone_before(self, store: TaskStore) -> None:
+        running(store)
+        spawn(store, crew_of(2, at_once=1), [child(index, undo=True) for index in range(2)])
+        finish(store, "each-0000", Status.FAILED)
+        finish(store, "each-0001", Status.FAILED)
+        spawn(store, crew_of(2, at_once=1, round=2), [child(index, undo=True, attempt=2) for index in range(2)])
+        assert states(store) == "qp"
+        store.cancel_children("t1")
+        assert store.get("each-0001").status is Status.CANCELLED
 
     def test_of_one_step_only(self, store: TaskStore) -> None:
         running(store)

@@ -113,12 +113,18 @@ def test_what_follows_when_a_child_ends_in_another_way(
     assert rung == [*ids, "t1"]
 
 
-def test_cancelled_children_that_undo_are_answered(store: TaskStore, rung: list[str]) -> None:
-    [only] = family(store, 1, at_once=1, undo=True)
-    store.claim(only, "B", "host:2")
-    store.suspend(only, "B", NOTHING, FOREVER)
-    [task] = store.cancel_children("t1")
-    assert (task.status, rung) == (Status.QUEUED, [only])
+def test_cancelled_children_that_wait_are_rung_for_to_undo(store: TaskStore, rung: list[str]) -> None:
+    ids = family(store, 3, at_once=3, undo=True)
+    for id_ in ids[:2]:
+        store.claim(id_, "B", "host:2")
+    store.suspend(ids[0], "B", NOTHING, FOREVER)
+    store.release(ids[1], "B", NOTHING)
+    rung.clear()
+    tasks = store.cancel_children("t1")
+    assert [task.status for task in tasks] == [Status.QUEUED, Status.QUEUED, Status.CANCELLED]
+    assert rung == ids[:1]
+    assert store.cancel_children("t1") == []
+    assert rung == ids[:1]
 
 
 def test_a_bell_that_is_lost_is_logged(store: TaskStore, rung: list[str], caplog: pytest.LogCaptureFixture) -> None:

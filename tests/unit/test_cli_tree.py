@@ -194,3 +194,16 @@ def test_progress_of_a_step_that_has_ended_is_not_shown_at_another() -> None:
     reported.put(progress, tree_with(a="running", b="pending"))
     title, tree = reported.put(progress, tree_with(a="completed", b="running"))
     assert (title, [line.note for line in tree]) == ("loading", ["", ""])
+
+
+def test_of_cases_that_share_names_the_one_that_ran_is_shown(harness: Harness) -> None:
+    cases = """
+    steps:
+      - id: choice
+        switch:
+          - {if: "false", steps: [{output: 1}, {output: 2}]}
+          - {steps: [{id: taken, output: 3}, {output: 4}]}
+    """
+    task, plan = ran(harness, cases)
+    seen = of_records(harness.store, task.task_id)
+    assert [line.path for line in lines(plan, seen, 0)] == ["choice", "choice/taken", "choice/output-2"]

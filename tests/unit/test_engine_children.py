@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 from tests.unit.engine_cluster import Cluster
-from tests.unit.engine_harness import PATIENCE, CrashingStore, Harness, use
+from tests.unit.engine_harness import PATIENCE, Crash, CrashingStore, Harness, use
 
 from stepwell.errors import Fail
 from stepwell.lifecycle import to_reset
-from stepwell.ports import TaskFilter
+from stepwell.ports import Revision, TaskFilter
 from stepwell.settings import Settings
 from stepwell.stores.memory import MemoryStore
-from stepwell.task import Status, Task
+from stepwell.task import Crew, Status, Task
 from stepwell.wiring.engines import make_engine
 
 
@@ -296,7 +296,7 @@ def test_a_retry_of_the_task_runs_only_what_failed(cluster: Cluster) -> None:
     use("say", say)
     flaky = Flaky("b", "d", retryable=True)
     cluster.run(each(max_failed=1, max_parallel=5), retries=2)
-    assert sorted(flaky.calls) == ["a", "b", "c", "d", "d", "d", "e"]
+    assert sorted(flaky.calls) == ["a", "b", "b", "b", "c", "d", "d", "d", "e"]
 
 
 @pytest.mark.parametrize(
@@ -665,3 +665,97 @@ def test_a_cancelled_parent_holds_nothing_while_its_children_end(cluster: Cluste
     assert cluster.harness.store.get(task.task_id).status is Status.WAITING
     assert cluster.finish_all(task).status is Status.CANCELLED
     assert (flaky.calls, cluster.runs[task.task_id]) == (["end"], 3)
+
+
+def test_a_child_of_an_earlier_round_gets_what_is_there_now(cluster: Cluster) -> None:
+    flaky, booked, undone = Flaky("booking 1"), iter(["booking 1", "booking 2"]), list[str]()
+    use("book", lambda: next(booked))
+    use("undo", lambda ref: undone.append(ref))
+    task = cluster.run(BOOKING, PAYMENT)
+    assert (task.status, undone) == (Status.FAILED, ["booking 1"])
+    assert retry(cluster, task).status is Status.COMPLETED
+    assert flaky.calls == ["booking 1", "booking 2"]
+
+
+BOOKING = """
+id: outer
+steps:
+  - {id: book, uses: book, compensate: [{uses: undo, with: {ref: "${{ steps.book.output }}"}}]}
+  - {id: call, workflow: inner, queue: q, with: {ref: "${{ steps.book.output }}"}}
+"""
+PAYMENT = """
+id: inner
+variables: {ref: {type: string}}
+steps: [{uses: flaky, with: {what: "${{ variables.ref }}"}}]
+"""
+
+
+@pytest.mark.parametrize("step", ["foreach: '${{ variables.names }}'", "if: true"])
+def test_a_retry_by_hand_with_other_variables_reaches_the_children(cluster: Cluster, step: str) -> None:
+    flaky, text = Flaky("bad"), CHANGED.replace("STEP", step)
+    task = cluster.run(text, names=["bad"])
+    assert task.status is Status.FAILED
+    reset = to_reset(list(cluster.harness.steps(task).values()))
+    cluster.harness.store.retry(task.task_id, reset, task.attempt, Revision('{"names":["good"]}'))
+    assert cluster.finish_all(task).status is Status.COMPLETED
+    assert flaky.calls == ["bad", "good"]
+
+
+CHANGED = """
+variables: {names: {type: list}}
+steps:
+  - id: one
+    STEP
+    queue: q
+    uses: flaky
+    with: {what: "${{ variables.names[0] }}"}
+"""
+
+
+def die_after_spawn(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Let the process die so many times right after it has made children."""
+    store, left = cluster.harness.store, list(range(times))
+
+    def spawn(*asked: Any) -> Crew:
+        crew = CrashingStore.spawn(store, *asked)
+        if left:
+            left.pop()
+            raise Crash
+        return crew
+
+    monkeypatch.setattr(store, "spawn", spawn)
+
+
+@pytest.mark.parametrize("are_cancelled", [True, False])
+def test_a_round_that_a_lost_task_left_is_not_taken_up_by_a_retry(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, are_cancelled: bool
+) -> None:
+    use("say", say)
+    flaky, store = Flaky(), cluster.harness.store
+    task = cluster.create(each())
+    die_after_spawn(cluster, monkeypatch, times=3)
+    while not store.get(task.task_id).ended:
+        cluster.run_once(task.task_id)
+    assert store.crew(task.task_id, "one").round == cluster.harness.steps(task)["one"].attempts + 1
+    if are_cancelled:
+        assert len(store.cancel_children(task.task_id)) == 5
+    again = retry(cluster, task)
+    assert again.status is Status.COMPLETED, again.error
+    assert flaky.calls == ["a", "b", "c", "d", "e"]
+    assert (cluster.harness.steps(task)["one"].attempts, store.crew(task.task_id, "one").round) == (2, 2)
+
+
+def test_a_round_that_was_over_before_all_knew_of_it_is_not_begun_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use("say", say)
+    flaky, store = Flaky("b"), cluster.harness.store
+    task = cluster.create(each())
+    die_after_spawn(cluster, monkeypatch, times=1)
+    cluster.run_once(task.task_id)
+    while children := [one for one in store.queued(older_than=0) if one.ancestors]:
+        cluster.run_once(children[0].task_id)
+    assert store.crew(task.task_id, "one").closed
+    ended = cluster.finish_all(task)
+    assert (ended.status, ended.error and ended.error.message) == (Status.FAILED, "b is bad")
+    assert (flaky.calls, cluster.harness.steps(task)["one"].attempts) == (["a", "b"], 1)

@@ -193,6 +193,18 @@ class TestReset:
         records = [step(status, status) for status in statuses]
         assert lifecycle.to_reset(records) == ["failed", "cancelled", "running", "waiting"]
 
+    def test_of_items_that_failed_together_all_that_failed_are_begun_afresh(self) -> None:
+        items = [
+            step("e[0]", "completed"),
+            step("e[1]", "failed", tolerated=True),
+            step("e[1]/a", "failed"),
+            step("e[1]/b", "completed"),
+            step("e[2]", "failed"),
+        ]
+        assert lifecycle.to_reset([step("e", "failed"), *items]) == ["e", "e[1]", "e[1]/a", "e[2]"]
+        for whole in (step("e", "completed"), step("e", "failed", tolerated=True)):
+            assert lifecycle.to_reset([whole, *items]) == []
+
     def test_what_was_tolerated_stays_with_all_inside(self) -> None:
         inside = [step("g/a", "failed"), step("g/a/on_failure/b"), step("g/on_failure/c")]
         assert lifecycle.to_reset([step("g", "failed", tolerated=True), *inside]) == []

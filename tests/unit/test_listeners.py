@@ -82,3 +82,10 @@ def test_a_coroutine_is_refused() -> None:
 
     with pytest.raises(TypeError, match="later is async"):
         Listeners().add("*", later)
+
+
+def test_a_pattern_that_names_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"did you mean 'task\.failed'"):
+        Listeners().add("task.faild", print)
+    with pytest.raises(TypeError, match="write @on"):
+        module.on(print)  # type: ignore[arg-type]  # as one writes it who forgets the brackets

@@ -334,6 +334,7 @@ class Rung(SilentQueue):
 
 def test_children_of_a_task_that_is_given_up_are_cancelled(world: World, bereaved: TaskStore) -> None:
     queue = Rung()
+    bereaved.rings_with(queue.ring)
     Sweeper(bereaved, world.files, queue, lease_seconds=10.0, result_ttl=TTL, elapsed=lambda: 0.0).sweep()
     assert bereaved.get("t1").status is Status.FAILED
     children = [bereaved.get(f"c{number}") for number in range(3)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.tasks import queued
 
-from stepwell.engine.sweeper import FORGOTTEN, RECONCILE_EVERY, Sweeper
+from stepwell.engine.sweeper import FORGOTTEN, Sweeper
 from stepwell.errors import Unavailable
 from stepwell.queues.silent import SilentQueue
 from stepwell.stores.files import FsspecFileStore
@@ -79,7 +79,7 @@ def test_the_first_round_rings_for_all_that_is_queued_and_later_ones_for_the_for
     assert world.later(0) == ["a"]
     world.create("b")
     assert world.later(1) == []
-    assert world.later(max(FORGOTTEN, RECONCILE_EVERY)) == ["a", "b"]
+    assert world.later(FORGOTTEN) == ["a", "b"]
 
 
 def test_nothing_is_looked_for_while_there_are_as_many_bells_as_tasks(world: World) -> None:
@@ -87,7 +87,7 @@ def test_nothing_is_looked_for_while_there_are_as_many_bells_as_tasks(world: Wor
     world.queue.waiting = 1
     assert world.later(0) == []
     world.queue.waiting = 0
-    assert world.later(max(FORGOTTEN, RECONCILE_EVERY)) == ["a"]
+    assert world.later(FORGOTTEN) == ["a"]
 
 
 def test_a_long_line_that_is_rung_for_hides_no_lost_bell_of_another(world: World) -> None:
@@ -96,7 +96,7 @@ def test_a_long_line_that_is_rung_for_hides_no_lost_bell_of_another(world: World
     world.queue.waiting_low = 1001
     world.time += 1
     world.create("a")
-    assert world.later(max(FORGOTTEN, RECONCILE_EVERY)) == ["a"]
+    assert world.later(FORGOTTEN) == ["a"]
 
 
 def test_a_lost_workers_task_is_taken_over_once_its_lease_is_over(world: World) -> None:

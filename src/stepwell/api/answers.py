@@ -100,6 +100,7 @@ class Wait(Answer):
     fields: dict[str, Any] | None = Field(description="The same as the workflow declares it: name → type, ….")
     approvers: list[str] | None = Field(description="The names of the API keys that may approve; null: any.")
     total: int | None = Field(description="How many child tasks.")
+    by: str | None = Field(description="The API key that answered, or sent the event; null on a server without keys.")
     children: Children | None = Field(default=None, description="How these are, while the step waits for them.")
 
 

@@ -38,6 +38,7 @@ def wait(service: Service, task_id: str, record: StepRecord) -> answers.Wait | N
         fields=None if declared is None else dict(declared),
         approvers=told.get("approvers"),
         total=told.get("total"),
+        by=told.get("by"),
     )
     if (children := _children(service, task_id, record)) is not None:
         shown.children = children

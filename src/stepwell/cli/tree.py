@@ -13,6 +13,9 @@ from stepwell.plan import Block, Node, Plan
 ACTIVE = frozenset({"running", "retrying", "waiting", "failed"})
 """What is shown first where there is not room for all."""
 
+ASIDE = frozenset({"on_failure", "compensate"})
+"""The blocks of a step that run beside what is inside it."""
+
 UNSEEN = Seen()
 
 
@@ -76,11 +79,18 @@ class _Tree:
         yield from self._aside(node.compensate, f"{path}/compensate", depth + 1)
 
     def _case(self, node: Node, path: str, depth: int) -> Iterator[Line]:
-        """The steps of the case that was chosen."""
+        """The steps of the case that was chosen: the one that has all that was begun, for cases share names like
+        `log-1`."""
+        begun = self._begun_in(path) if node.cases else set()
         for _, block in node.cases:
-            if any(f"{path}/{inner.name}" in self._begun for inner in block.nodes):
+            if begun and begun <= {inner.name for inner in block.nodes}:
                 yield from self._block(block, path, depth + 1)
                 return
+
+    def _begun_in(self, path: str) -> set[str]:
+        """The names of the steps directly inside one that were begun."""
+        inside = (begun.rpartition("/") for begun in self._begun)
+        return {name.partition("[")[0] for outer, _, name in inside if outer == path} - ASIDE
 
     def _workflow(self, node: Node, path: str, depth: int) -> Iterator[Line]:
         """The steps of another workflow, once it has begun: it may run itself, without end."""

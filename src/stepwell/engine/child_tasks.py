@@ -12,7 +12,7 @@ from stepwell.engine.parts import told
 from stepwell.engine.records import last_completed
 from stepwell.engine.scope import Scope
 from stepwell.engine.workflows import DEEPEST, given, included, time_limit, too_deep
-from stepwell.errors import Fail, SettingsError
+from stepwell.errors import Fail, SettingsError, did_you_mean
 from stepwell.ids import derived_task_id
 from stepwell.plan import Node, bundle_of, undoes, undoes_inside
 from stepwell.task import NewTask, StepRecord
@@ -41,7 +41,7 @@ class ChildTasks:
         if len(task.ancestors) >= DEEPEST:
             raise too_deep(record, self._chain(node))
         with failing_step(node, record.path, "queue"):
-            queue = node.queue(names) if node.queue else task.queue
+            queue = self._served(node.queue(names)) if node.queue else task.queue
         with failing_step(node, record.path, "priority"):
             priority = node.priority(names) if node.priority else task.priority
         child = NewTask(
@@ -66,6 +66,14 @@ class ChildTasks:
             return self._of_workflow(node, scope, record, child)
         names_told = told(self._run, node, scope, record)
         return replace(child, part=True, variables=names_told, undo=undoes_inside(node))
+
+    def _served(self, queue: str) -> str:
+        """The queue. Raises `Fail` if no worker takes tasks from it: the child would wait for ever."""
+        queues = self._run.means.queues
+        if queues is None or queue in queues:
+            return queue
+        message = f"unknown queue {queue!r}{did_you_mean(queue, queues)}: QUEUES lists those that are served"
+        raise Fail(message, code="invalid", retryable=False)
 
     def _of_workflow(self, node: Node, scope: Scope, record: StepRecord, child: NewTask) -> NewTask:
         plan, values = included(self._run, node), given(self._run, node, scope, record)

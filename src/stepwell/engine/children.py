@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepwell.engine.attempts import Attempts
 from stepwell.engine.child_tasks import ChildTasks
-from stepwell.engine.crews import BATCH, Crews, Limits
+from stepwell.engine.crews import BATCH, Crews, Limits, is_to_begin
 from stepwell.engine.outcomes import Halted, StepFailed
 from stepwell.engine.results import Results
 from stepwell.engine.scope import FAILED, Scope
@@ -79,7 +79,7 @@ class Children:
         todo = list(items)
         while todo:
             record = self._records[record.path]
-            if record.wait is None and not around.halt:
+            if is_to_begin(record) and not around.halt:
                 await self._rest(node, around, record, todo)
                 new = self._made(node, record, todo, fails)
                 if new is None:
@@ -97,7 +97,7 @@ class Children:
         self, node: Node, scope: Scope, record: StepRecord
     ) -> tuple[Task | None, Halted | StepFailed | None]:
         """The child, when it has ended, and why it was ended early, if it was; None if it was not made at all."""
-        if record.wait is None and not scope.halt:
+        if is_to_begin(record) and not scope.halt:
             new = self._tasks.new(node, scope, record, None, self._crews.next_round(record))
             record = await self._crews.begin(scope, record, [new], Limits(at_once=1, allowed=0, wanted=1))
             begun = Attempt(record.attempts, self._run.now(), self._run.means.worker)

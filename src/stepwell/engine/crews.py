@@ -37,8 +37,14 @@ class Crews:
         self._run, self._store = run, run.means.store
 
     def next_round(self, record: StepRecord) -> int:
-        """The number of the round that is begun now, or was when a worker died while it began it."""
-        return record.attempts + 1
+        """The number of the round that is begun now, or was when a worker died while it began it.
+
+        A crew may be ahead of its record: the task ended while it began a round. Then that round is not taken up again.
+        """
+        if is_being_begun(record):
+            return int((record.wait or {})["round"])
+        crew = self.of(record.path)
+        return max(record.attempts, crew.round if crew else 0) + 1
 
     async def begin(self, scope: Scope, record: StepRecord, new: Sequence[NewTask], limits: Limits) -> StepRecord:
         """Make the children of a round, except for what has completed in an earlier one, and have the record say so.
@@ -47,11 +53,14 @@ class Crews:
         so that whoever resumes a cancelled task sees to them.
         """
         number, path = self.next_round(record), record.path
+        before, done, total = self.of(path), 0, len(new)
         record = self._run.records.write(
-            record, status=StepStatus.RUNNING, started_at=record.started_at or self._run.now()
+            record,
+            status=StepStatus.RUNNING,
+            started_at=record.started_at or self._run.now(),
+            wait={"kind": "children", "due": None, "total": total, "round": number},
         )
         self._run.commit()
-        before, done, total = self.of(path), 0, len(new)
         if before is not None and before.round < number:
             await self.dismiss(scope, path)
             completed = {child.task_id for child in self.children(path) if child.status is Status.COMPLETED}
@@ -150,3 +159,13 @@ class Crews:
     def _is_told(self, record: StepRecord) -> bool:
         name, payload = crew_mail(record.path), str(record.attempts)
         return any(mail.name == name and mail.payload == payload for mail in self._run.mail)
+
+
+def is_being_begun(record: StepRecord) -> bool:
+    """Whether a worker died, or gave the task back, while it made the children of a step."""
+    return record.status is StepStatus.RUNNING and record.wait is not None
+
+
+def is_to_begin(record: StepRecord) -> bool:
+    """Whether a step has no round of children to wait for, or not all of them are made."""
+    return record.wait is None or is_being_begun(record)

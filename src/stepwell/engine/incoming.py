@@ -17,7 +17,6 @@ class Arrival:
     """Something that came under a name: `id` tells mail from publications, `at` is the store's time."""
 
     id: str
-    text: str
     payload: object
     at: float
     sender: str | None
@@ -117,9 +116,9 @@ class Incoming:
 
 
 def _from_mail(mail: Mail) -> Arrival:
-    return Arrival(f"mail:{mail.id}", mail.payload, decode(mail.payload), mail.sent_at, mail.sender)
+    return Arrival(f"mail:{mail.id}", decode(mail.payload), mail.sent_at, mail.sender)
 
 
 def _from_publication(publication: Publication) -> Arrival:
-    text, at = publication.payload, publication.published_at
-    return Arrival(f"pub:{publication.id}", text, decode(text), at, publication.sender)
+    at = publication.published_at
+    return Arrival(f"pub:{publication.id}", decode(publication.payload), at, publication.sender)

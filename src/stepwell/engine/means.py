@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from stepwell.engine.clock import Clock
@@ -27,6 +27,7 @@ class Means:
     when code that did not yield to its limit was given up: it goes on beside all that comes after. During pauses of
     `suspend_after` seconds and more a task that has nothing else to do is suspended. `cipher` encrypts the secrets that
     child tasks are given, `listeners` are told what runs have written.
+    `queues` are those that workers serve; None where no worker need.
     """
 
     store: TaskStore
@@ -46,3 +47,4 @@ class Means:
     on_abandoned: Callable[[], None] = lambda: None
     cipher: Cipher = field(default_factory=lambda: Cipher(None))
     listeners: Listeners = field(default_factory=Listeners)
+    queues: Sequence[str] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 
 from stepwell.errors import NotFound
@@ -21,11 +21,10 @@ class Survivors:
         """Tasks were taken from a lost worker; those that go on see to their children themselves."""
         self._parents.update((task.task_id, None) for task in lost if task.ended)
 
-    def cancel(self) -> Iterator[Task]:
-        """Cancel the children, and answer them: those that are `queued` now are to be rung for. Raises `Unavailable`;
-        the next call goes on where this one ended."""
+    def cancel(self) -> None:
+        """Cancel the children. Raises `Unavailable`; the next call goes on where this one ended."""
         for parent in list(self._parents):
             with suppress(NotFound):  # gone with all data
-                while children := self._store.cancel_children(parent):
-                    yield from children
+                while self._store.get(parent).ended and self._store.cancel_children(parent):
+                    continue  # unless it was retried by hand meanwhile
             del self._parents[parent]

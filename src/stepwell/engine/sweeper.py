@@ -8,7 +8,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import chain
 
 from stepwell.engine.expiry import Expiry
 from stepwell.engine.survivors import Survivors
@@ -33,11 +32,12 @@ LONGEST = 0.8
 PURGE_EVERY = 600.0
 """Seconds between two looks for tasks and files whose time to be kept is over."""
 
-RECONCILE_EVERY = 4.0
-"""Seconds between two looks for tasks that are queued, but whose bell was lost."""
-
 FORGOTTEN = 4.0
-"""Seconds that a task must have been queued for until its bell counts as lost."""
+"""Seconds that a task must have been queued for until its bell counts as lost; also between two looks for such."""
+
+OWN_FORGOTTEN = 1.0
+"""The same where the queue is in this process: another one, like a terminal, cannot ring there at all. It runs itself
+what it submits to itself, and has claimed that by then."""
 
 
 class Sweeper:
@@ -51,9 +51,12 @@ class Sweeper:
         *,
         lease_seconds: float,
         result_ttl: float,
+        forgotten: float = FORGOTTEN,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
+        """A bell counts as lost when a task has been queued for `forgotten` seconds."""
         self._store, self._queue, self._lease, self._elapsed = store, queue, lease_seconds, elapsed
+        self._forgotten = forgotten
         self._survivors = Survivors(store)
         self._stop = threading.Event()
         self._expiry = Expiry(store, files, result_ttl, self._stop.is_set)
@@ -88,11 +91,12 @@ class Sweeper:
         self._survivors.left_by(lost)
         found = [*lost, *store.wake()]
         self._last = self._elapsed()  # only now: while the store was away nobody could renew a lease either
-        for task in chain(found, self._survivors.cancel()):
+        for task in found:
             if task.status is Status.QUEUED:
                 self._queue.ring(task)
-        if self._reconciled is None or self._elapsed() - self._reconciled >= RECONCILE_EVERY:
-            self.reconcile(0.0 if self._reconciled is None else FORGOTTEN)
+        self._survivors.cancel()
+        if self._reconciled is None or self._elapsed() - self._reconciled >= self._forgotten:
+            self.reconcile(0.0 if self._reconciled is None else self._forgotten)
             self._reconciled = self._elapsed()
 
     def reconcile(self, older_than: float) -> None:

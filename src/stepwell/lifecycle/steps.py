@@ -32,7 +32,8 @@ def to_reset(records: Sequence[StepRecord], paths: Iterable[str] | None = None) 
     """The paths of the records that a retry begins afresh.
 
     These are the steps that failed for good, were cancelled or were left running, the final blocks inside them, and
-    the task's own; nothing inside what completed, was skipped or was tolerated. Steps that were compensated, and
+    the task's own; nothing inside what completed, was skipped or was tolerated. Of a `foreach` that failed these are
+    all items that failed, also those that would have been tolerated. Steps that were compensated, and
     further ones named by `paths`, are reset whatever became of them: they, all inside them, and all around them.
     """
     by_path = {record.path: record for record in records}
@@ -98,6 +99,15 @@ def _is_undone(record: StepRecord, by_path: Mapping[str, StepRecord], again: Col
     if (owner := _owner(record.path, _FINAL_BLOCK, by_path)) is not None:
         return _is_undone(by_path[owner], by_path, again)
     around = [by_path[path] for path in ancestors(record.path) if path in by_path and path not in again]
-    if any(outer.status in _DONE or outer.tolerated for outer in around):
+    if any(_is_settled(outer, by_path, again) for outer in around):
         return False
-    return record.status in _UNDONE and not record.tolerated
+    return record.status in _UNDONE and not _is_settled(record, by_path, again)
+
+
+def _is_settled(record: StepRecord, by_path: Mapping[str, StepRecord], again: Collection[str]) -> bool:
+    """Whether what came of it stands: it is done, or its failure was accepted; that of an item is not any more if all
+    items together failed."""
+    if record.status in _DONE or not record.tolerated:
+        return record.status in _DONE
+    whole = by_path.get(record.path.rpartition("[")[0]) if record.path.endswith("]") else None
+    return whole is None or not _is_undone(whole, by_path, again)

@@ -161,7 +161,8 @@ def cancelled(task: Task, now: float, force: bool) -> Task:
         return task
     if task.status is Status.RUNNING and not force:
         raise Conflict("the task is running: cancel it with force to interrupt its steps", status=task.status)
-    if task.status is Status.RUNNING or (task.undo and task.started_at is not None):
+    has_begun = task.started_at is not None and task.status is not Status.PENDING  # held again: undone before
+    if task.status is Status.RUNNING or (task.undo and has_begun):
         queued = Status.QUEUED if task.status is Status.WAITING else task.status
         wake_at = None if queued is Status.QUEUED else task.wake_at
         return replace(task, status=queued, wake_at=wake_at, cancel_requested=True, updated_at=now)

@@ -53,7 +53,7 @@ def made(new: NewTask, now: float, held: bool = False) -> Task:
 
 
 def revised(task: Task, revision: Revision) -> Task:
-    """The task as a retry by hand changes it, with large variables set apart."""
+    """The task as a retry changes it, with large variables set apart."""
     kept = records.set_apart(revision.variables)
     return replace(
         task,
@@ -61,6 +61,11 @@ def revised(task: Task, revision: Revision) -> Task:
         definition=revision.definition or task.definition,
         undo=task.undo if revision.undo is None else revision.undo,
     )
+
+
+def revision_of(new: NewTask) -> Revision:
+    """What a new round changes of a child that it begins again."""
+    return Revision(new.variables, new.definition, new.definition_text, new.undo, new.files)
 
 
 def _first(new: NewTask, by_id: Mapping[str, Task], by_key: Mapping[str, Task]) -> Task | None:

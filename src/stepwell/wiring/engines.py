@@ -77,6 +77,7 @@ def make_engine(
         hands_back=hands_back,
         on_abandoned=on_abandoned,
         listeners=listeners,
+        queues=settings.queues if settings.queue_enabled else None,
         cipher=cipher,
     )
     return EngineParts(Engine(means), files, cipher, means.names, means.worker)
@@ -87,7 +88,7 @@ def _import_listeners(settings: Settings) -> None:
         try:
             import_own(name, settings.workflows_dir)
         except Fail as error:
-            raise SettingsError(f"LISTENERS names {name}: {error.message}") from error
+            raise SettingsError(f"LISTENERS names {name}: {error.message.removeprefix('call: ')}") from error
 
 
 def _action(node: Node, folder: Path) -> Action:

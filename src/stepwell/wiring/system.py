@@ -9,7 +9,7 @@ from stepwell.definitions import open_catalog
 from stepwell.engine.courier import Courier
 from stepwell.engine.engine import Engine
 from stepwell.engine.names import MakeNames
-from stepwell.engine.sweeper import Sweeper
+from stepwell.engine.sweeper import FORGOTTEN, OWN_FORGOTTEN, Sweeper
 from stepwell.operations import Operations
 from stepwell.ports import FileStore, Queue, TaskStore
 from stepwell.publishing import Publisher, check_repeat
@@ -185,7 +185,8 @@ def _operations(settings: Settings, store: TaskStore, queue: Queue, service: Ser
 
 def _sweeper(settings: Settings, store: TaskStore, queue: Queue, parts: EngineParts) -> Sweeper:
     lease, ttl = settings.lease_seconds, settings.result_ttl
-    return Sweeper(store, parts.files, queue, lease_seconds=lease, result_ttl=ttl)
+    forgotten = FORGOTTEN if settings.queue_enabled else OWN_FORGOTTEN
+    return Sweeper(store, parts.files, queue, lease_seconds=lease, result_ttl=ttl, forgotten=forgotten)
 
 
 def _defaults(settings: Settings) -> Defaults:

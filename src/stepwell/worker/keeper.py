@@ -141,8 +141,7 @@ class Keeper:
             how = f"it is {task.status} now (crash {task.crashes})" if lost.crashed else "it is handed back"
             log.warning("task %s was taken from work-horse %s: %s", task.task_id, lost.name, how)
             self._ring(task)
-        for child in self._survivors.cancel():
-            self._ring(child)
+        self._survivors.cancel()
 
     def _ring(self, task: Task) -> None:
         if task.status is Status.QUEUED:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from stepwell import lifecycle
 from stepwell.errors import NotFound
 from stepwell.stores import records, submission
-from stepwell.stores.memory.entry import CrewEntry
+from stepwell.stores.memory.entry import CrewEntry, Entry
 from stepwell.stores.memory.tasks import MemoryTasks
-from stepwell.task import Crew, NewTask, Task
+from stepwell.task import Crew, NewTask, Status, Task
 
 BATCH = 1000
 """How many children one call cancels at most."""
@@ -54,7 +54,13 @@ class MemoryCrews(MemoryTasks):
             to_cancel = [child for child in children if not (child.task.ended or child.task.cancel_requested)]
             to_cancel.sort(key=lambda child: records.place_of(child.task))
             now = self.now()
-            return [self._save(child, lifecycle.cancelled(child.task, now, force=True)) for child in to_cancel[:BATCH]]
+            return [self._cancel(child, now) for child in to_cancel[:BATCH]]
+
+    def _cancel(self, child: Entry, now: float) -> Task:
+        before, after = child.task, self._save(child, lifecycle.cancelled(child.task, now, force=True))
+        if after.status is Status.QUEUED and before.status is not Status.QUEUED:
+            self._to_ring.append(after)
+        return after
 
     def _join(self, crew: CrewEntry, new: NewTask) -> None:
         """Make a child, or retry it in a new round: queued if there is a place for it, else held."""
@@ -66,7 +72,8 @@ class MemoryCrews(MemoryTasks):
             crew.children.add(new.task_id)
         elif lifecycle.begins_again(entry.task, new):
             entry.values.pop("outputs", None)
-            self._save(entry, lifecycle.retried(entry.task, now, new.attempt, held))
+            after = lifecycle.retried(entry.task, now, new.attempt, held)
+            self._save(entry, self._revise(entry, after, submission.revision_of(new)))
         else:
             return
         if held:

@@ -211,17 +211,6 @@ class MemoryStore(MemoryCrews, MemoryMail, MemorySweeping):
         entry.due = self.now() + self._lease_seconds
         return Lease(held=True, cancelled=self._disowned(entry.task).cancel_requested)
 
-    def _revise(self, entry: Entry, after: Task, revision: Revision) -> Task:
-        after = submission.revised(after, revision)
-        if revision.variables is not None:
-            entry.values.pop("variables", None)
-            if after.variables is not revision.variables:
-                entry.values["variables"] = revision.variables
-        if revision.definition_text is not None:
-            self._definitions.setdefault(after.definition, revision.definition_text)
-        entry.files |= set(revision.files)
-        return after
-
     def _children(self, only: TaskFilter, limit: int, cursor: str | None) -> Page[Task]:
         after = None if cursor is None else records.decode_place(cursor)
         with self._lock:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from stepwell import lifecycle
 from stepwell.errors import ClaimLost, NotFound
-from stepwell.ports import Commit, Receipt
-from stepwell.stores import bells, records
+from stepwell.ports import Commit, Receipt, Revision
+from stepwell.stores import bells, records, submission
 from stepwell.stores.memory.entry import CrewEntry, Entry
 from stepwell.stores.memory.ledger import MemoryLedger
 from stepwell.task import Crew, NewMail, NewTask, Status, Task
@@ -66,6 +66,17 @@ class MemoryTasks(MemoryLedger):
         if new.idempotency_key is not None:
             self._keys[new.idempotency_key] = task.task_id
         self._tell(entry, None, task)
+
+    def _revise(self, entry: Entry, after: Task, revision: Revision) -> Task:
+        after = submission.revised(after, revision)
+        if revision.variables is not None:
+            entry.values.pop("variables", None)
+            if after.variables is not revision.variables:
+                entry.values["variables"] = revision.variables
+        if revision.definition_text is not None:
+            self._definitions.setdefault(after.definition, revision.definition_text)
+        entry.files |= set(revision.files)
+        return after
 
     def _write(self, entry: Entry, commit: Commit) -> Receipt:
         now, before = self.now(), entry.task

@@ -5,11 +5,12 @@ A list of words begins with their number; words of one argument have NULs betwee
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
+from types import MappingProxyType
 
 from stepwell import lifecycle
 from stepwell.ports import Commit, Revision, Suspension, TaskFilter
-from stepwell.stores import records
+from stepwell.stores import records, submission
 from stepwell.stores.redis import forms
 from stepwell.task import FORMAT, Apart, Crew, Error, Mail, NewMail, NewTask, Status, StepRecord, StepStatus
 
@@ -20,12 +21,12 @@ _MESSAGE_LENGTH = 1000
 _BEGUN = (StepStatus.RUNNING, StepStatus.WAITING)
 
 
-def requests(new: Sequence[NewTask]) -> list[str]:
-    """The definitions, each once, and the requests."""
+def requests(new: Sequence[NewTask], there: Mapping[str, bytes] = MappingProxyType({})) -> list[str]:
+    """The definitions, each once, and the requests; of tasks that are `there` already their own, revised."""
     texts = {one.definition: one.definition_text for one in new}
     words = [str(len(texts)), *(word for pair in texts.items() for word in pair), str(len(new))]
     for one in new:
-        words += _request(one)
+        words += _request(one, there.get(one.task_id))
     return words
 
 
@@ -120,11 +121,11 @@ def child_member(place: str, index: int, task_id: str) -> str:
     return f"{place}\0{index:010}\0{task_id}"
 
 
-def _request(new: NewTask) -> list[str]:
+def _request(new: NewTask, before: bytes | None) -> list[str]:
     is_apart = isinstance(records.set_apart(new.variables), Apart)
     return [
         new.task_id,
-        forms.write_request(new),
+        forms.write_request(new) if before is None else forms.revise_request(before, submission.revision_of(new)),
         new.definition,
         new.workflow_id,
         new.external_id or "",

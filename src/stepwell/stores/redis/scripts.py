@@ -30,7 +30,8 @@ _LOG = ("base", "topics", "log")
 _CLAIMS = (*_MOVES, "records", "claims")
 _PARTS: Mapping[str, tuple[str, ...]] = {
     "create": _NEW,
-    "spawn": _NEW,
+    "requests": ("base",),
+    "spawn": (*_NEW, "revising"),
     "crew": _MOVES,
     "cancel_children": _MOVES,
     "send": _MOVES,
@@ -46,7 +47,7 @@ _PARTS: Mapping[str, tuple[str, ...]] = {
     "due_in": ("base",),
     "queued": _TASKS,
     "cancel": _MOVES,
-    "retry": (*_MOVES, "records", "definitions"),
+    "retry": (*_MOVES, "records", "definitions", "revising"),
     "discard": _MOVES,
     "list": _TASKS,
     "children": _TASKS,

@@ -174,8 +174,9 @@ class RedisStore(RedisReading):
 
     def spawn(self, task_id: str, token: str, path: str, crew: Crew, children: Sequence[NewTask]) -> Crew:
         """See `TaskStore.spawn`."""
-        asked = arguments.requests([records.own(child) for child in children])
-        answer = self._guarded(task_id, "spawn", task_id, token, path, *arguments.crew(crew), *asked)
+        asked = [records.own(child) for child in children]
+        words = arguments.requests(asked, self._requests([child.task_id for child in asked if child.attempt > 1]))
+        answer = self._guarded(task_id, "spawn", task_id, token, path, *arguments.crew(crew), *words)
         return forms.read_crew(answer[1])
 
     def cancel_children(self, task_id: str, path: str | None = None) -> Sequence[Task]:
@@ -235,6 +236,11 @@ class RedisStore(RedisReading):
             if path in paths:
                 words += (path, text, forms.write_step(lifecycle.reset(forms.read_step(path, text))))
         return [str(len(words)), *words, *arguments.forgotten(self.mailbox(task_id), paths)]
+
+    def _requests(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
+        """The requests of those of these tasks that are there."""
+        found = self._run("requests", str(len(task_ids)), *task_ids) if task_ids else []
+        return {task_id: request for task_id, request in zip(task_ids, found, strict=True) if request}
 
     def _revision(self, task_id: str, revision: Revision | None) -> Sequence[str]:
         if revision is None:

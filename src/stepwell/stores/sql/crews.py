@@ -16,7 +16,7 @@ from stepwell.stores.sql import mailbox, rows, submitting
 from stepwell.stores.sql.database import Row
 from stepwell.stores.sql.rows import TaskRow
 from stepwell.stores.sql.transaction import Transaction, found_task
-from stepwell.task import Crew, NewMail, NewTask, Task
+from stepwell.task import Crew, NewMail, NewTask, Status, Task
 
 BATCH = 1000
 """How many children one call cancels at most."""
@@ -87,6 +87,7 @@ def cancel_children(transaction: Transaction, task_id: str, path: str | None) ->
             kept = crews[after.place]
             kept.crew = lifecycle.left(kept.crew, row.task, after)
     tasks = transaction.save_all(changes)
+    transaction.to_ring.extend(after.task for before, after in changes if _is_queued(before.task, after.task))
     for place, kept in crews.items():
         if kept != before[place]:
             _settle(transaction, kept)
@@ -116,6 +117,10 @@ def without_busy_parents(transaction: Transaction, changes: Sequence[Moved]) -> 
     waiting = transaction.sql.waiting
     free = {task_id for (task_id,) in transaction.session.rows(waiting.lock_free, waiting.ids(parents))}
     return [change for change in changes if not _has_left(change) or change[1].task.parent in free]
+
+
+def _is_queued(before: Task, after: Task) -> bool:
+    return after.status is Status.QUEUED and before.status is not Status.QUEUED
 
 
 def _has_left(change: Moved) -> bool:
@@ -158,7 +163,7 @@ def _join(
 ) -> None:
     """Make children, or retry them in a new round: queued while there are places for them, then held."""
     created: dict[str, tuple[NewTask, Task]] = {}
-    again: list[Moved] = []
+    again: list[tuple[TaskRow, Task, NewTask]] = []
     for new in children if not kept.crew.closed else ():
         held, row = not lifecycle.has_place(kept.crew), there.get(new.task_id)
         if row is None and new.task_id not in created:
@@ -166,23 +171,27 @@ def _join(
             created[new.task_id] = (new, task)
         elif row is not None and lifecycle.begins_again(row.task, new):
             task = lifecycle.retried(row.task, now, new.attempt, held)
-            again.append((row, replace(row, task=task)))
+            again.append((row, task, new))
         else:
             continue
         if not held:
             kept.crew = lifecycle.joined(kept.crew)
             transaction.to_ring.append(task)
     submitting.insert(transaction, list(created.values()))
-    _begin_afresh(transaction, [before.task.task_id for before, _ in again])
-    transaction.save_all(again)
+    _begin_afresh(transaction, again)
 
 
-def _begin_afresh(transaction: Transaction, task_ids: Sequence[str]) -> None:
-    """Reset what failed of children that are retried."""
+def _begin_afresh(transaction: Transaction, again: Sequence[tuple[TaskRow, Task, NewTask]]) -> None:
+    """Reset what failed of children that are retried, and give them what they are given now."""
+    task_ids = [task.task_id for _, task, _ in again]
     _, found = transaction.session.look(*((transaction.sql.all_steps, {"task_id": id_}) for id_ in task_ids))
     for task_id, steps in zip(task_ids, found, strict=True):
         records = [rows.read_step(step) for step in steps]
         transaction.reset(task_id, lifecycle.to_reset(records), records)
+    revised = submitting.revise(
+        transaction, [(row.task, task, submission.revision_of(new)) for row, task, new in again]
+    )
+    transaction.save_all([(row, replace(row, task=task)) for (row, _, _), task in zip(again, revised, strict=True)])
 
 
 def _settle(transaction: Transaction, kept: _Kept) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from stepwell import lifecycle
 from stepwell.ports import Revision
-from stepwell.stores import records, submission
-from stepwell.stores.sql import crews, rows
+from stepwell.stores import records
+from stepwell.stores.sql import crews, rows, submitting
 from stepwell.stores.sql.transaction import Transaction, found_task
 from stepwell.task import Task
 
@@ -33,24 +33,8 @@ def retry(
     _, found = session.look(*((sql.get_step, {"task_id": task_id, "path": path}) for path in reset))
     transaction.reset(task_id, reset, [rows.read_step(step) for steps in found for step in steps])
     if revision is not None:
-        after = _revise(transaction, row.task, after, revision)
+        [after] = submitting.revise(transaction, [(row.task, after, revision)])
     return transaction.save(row, after)
-
-
-def _revise(transaction: Transaction, before: Task, after: Task, revision: Revision) -> Task:
-    session, sql, task_id = transaction.session, transaction.sql, after.task_id
-    revised = submission.revised(after, revision)
-    if revision.definition_text is not None:
-        session.do(sql.insert_definition, {"definition": revised.definition, "text": revision.definition_text})
-    session.do(sql.revise_task, rows.write_revision(revised))
-    if revision.variables is not None:
-        session.do(sql.drop_value, {"task_id": task_id, "key": "variables"})
-        if revised.variables is not revision.variables:
-            transaction.put_value(task_id, "variables", revision.variables)
-    if revised.definition != before.definition:
-        session.do(sql.drop_definition, {"definition": before.definition})
-    transaction.use_files(task_id, revision.files)
-    return revised
 
 
 def discard(transaction: Transaction, task_id: str) -> Task:

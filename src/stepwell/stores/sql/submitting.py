@@ -1,9 +1,10 @@
-"""Transactions that create tasks."""
+"""Transactions that create tasks, and what a retry changes of what a task was created with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from stepwell.ports import Revision
 from stepwell.stores import submission
 from stepwell.stores.sql import rows
 from stepwell.stores.sql.transaction import Transaction
@@ -69,3 +70,25 @@ def insert(transaction: Transaction, created: Sequence[tuple[NewTask, Task]]) ->
         if task.variables is not one.variables:
             transaction.put_value(task.task_id, "variables", one.variables)
         transaction.use_files(task.task_id, one.files)
+
+
+def revise(transaction: Transaction, retried: Sequence[tuple[Task, Task, Revision]]) -> list[Task]:
+    """Write what retries change of tasks, before and after them; answers the tasks as they are then."""
+    session, sql = transaction.session, transaction.sql
+    changes = [(before, submission.revised(after, revision), revision) for before, after, revision in retried]
+    texts = {task.definition: text for _, task, revision in changes if (text := revision.definition_text) is not None}
+    session.do_many(sql.insert_definition, [{"definition": hash_, "text": texts[hash_]} for hash_ in sorted(texts)])
+    session.do_many(sql.revise_task, [rows.write_revision(task) for _, task, _ in changes])
+    for _, task, revision in changes:
+        _revise_values(transaction, task, revision)
+    unused = {before.definition for before, task, _ in changes if before.definition != task.definition}
+    session.do_many(sql.drop_definition, [{"definition": hash_} for hash_ in sorted(unused)])
+    return [task for _, task, _ in changes]
+
+
+def _revise_values(transaction: Transaction, task: Task, revision: Revision) -> None:
+    if revision.variables is not None:
+        transaction.session.do(transaction.sql.drop_value, {"task_id": task.task_id, "key": "variables"})
+        if task.variables is not revision.variables:
+            transaction.put_value(task.task_id, "variables", revision.variables)
+    transaction.use_files(task.task_id, revision.files)

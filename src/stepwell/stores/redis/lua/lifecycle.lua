@@ -126,7 +126,8 @@ function lifecycle.cancelled(state, force)
     return conflict('the task is running: cancel it with force to interrupt its steps', status)
   end
   state.updated_at = now
-  if status == 'running' or (state.undo and state.started_at) then
+  local has_begun = state.started_at and status ~= 'pending' -- held again: undone before
+  if status == 'running' or (state.undo and has_begun) then
     state.cancel_requested = true
     if status == 'waiting' then state.status = 'queued' end
     if state.status == 'queued' then state.wake_at = nil end

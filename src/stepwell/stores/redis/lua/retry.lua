@@ -1,9 +1,14 @@
 -- Queue an ended task again. The caller sends each record as he read it and as it is to be; if one has changed since, he
 -- has to read again. The request only changes here, so that it is as he read it if the attempt is.
 local id, attempt, words, last_mail, forgotten = argument(), tonumber(argument()), arguments(), argument(), arguments()
+
+local function flag_or_nil(text)
+  if text ~= '' then return text == '1' end
+end
+
 local revision = {
-  request = argument(), before = argument(), definition = argument(), text = argument(), undo = argument(),
-  variables = argument(), variables_apart = argument(), files = arguments(),
+  request = argument(), before = argument(), definition = argument(), text = argument(),
+  undo = flag_or_nil(argument()), has_variables = argument() == '1', variables = argument(), files = arguments(),
 }
 
 local function reset(task)
@@ -17,27 +22,13 @@ local function reset(task)
   return true
 end
 
-local function revise(task)
-  if revision.request == '' then return end
-  call('LSET', key('task', id), 0, revision.request)
-  task.request = revision.request
-  if revision.definition ~= revision.before then
-    use_definition(revision.definition, revision.text)
-    give_back_definition(revision.before)
-  end
-  if revision.undo ~= '' then task.state.undo = revision.undo == '1' end
-  if revision.variables == '1' then call('HDEL', key('values', id), 'variables') end
-  if revision.variables_apart ~= '' then call('HSET', key('values', id), 'variables', revision.variables_apart) end
-  use_files(id, revision.files)
-end
-
 local task = load_to_move(id)
 if not task then return {'missing'} end
 if task.state.ancestors or task.state.attempt ~= attempt then return {'retried', shown(task)} end
 local refusal = lifecycle.retried(task.state)
 if refusal then return refusal end
 if not reset(task) then return {'changed'} end
-revise(task)
+if revision.request ~= '' then revise(task, revision) end
 if #forgotten > 0 then forget_mail(task, forgotten, last_mail) end
 call('HDEL', key('values', id), 'outputs')
 return {'ok', shown(save(task))}

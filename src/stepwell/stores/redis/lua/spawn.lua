@@ -35,6 +35,18 @@ local function begins_again(child, new)
   return ENDED[state.status] and state.status ~= 'completed' and state.attempt < new.state.attempt
 end
 
+-- The request that was sent is the child's own, revised.
+local function retry(child, new, is_held)
+  lifecycle.retried(child.state, new.state.attempt, is_held)
+  revise(child, {
+    request = new.request, before = cjson.decode(child.request).definition, definition = new.definition,
+    text = texts[new.definition], undo = new.state.undo, has_variables = true, variables = new.variables,
+    files = new.files,
+  })
+  call('HDEL', key('values', new.id), 'outputs')
+  save(child)
+end
+
 local function make(new)
   if crew.closed == 1 or is_cancelled and not new.state.undoing then return end
   local child, is_held = load_to_move(new.id), not has_place(crew)
@@ -42,9 +54,7 @@ local function make(new)
     lifecycle.created(new.state, new.delay, new.run_at, is_held)
     put(new, texts)
   elseif begins_again(child, new) then
-    lifecycle.retried(child.state, new.state.attempt, is_held)
-    call('HDEL', key('values', new.id), 'outputs')
-    save(child)
+    retry(child, new, is_held)
   else
     return
   end
