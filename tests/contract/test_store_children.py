@@ -414,7 +414,7 @@ class TestCancel:
 
     def test_what_is_held_again_was_undone_before(self, store: TaskStore) -> None:
         running(store)
-        spawn(store, crew_of(2, at_once=1), [child(index, undo=True) for index in range(2)])
+        spawn(store, crew_of(2, at_once=1, allowed=2), [child(index, undo=True) for index in range(2)])
         finish(store, "each-0000", Status.FAILED)
         finish(store, "each-0001", Status.FAILED)
         spawn(store, crew_of(2, at_once=1, round=2), [child(index, undo=True, attempt=2) for index in range(2)])
