@@ -80,6 +80,11 @@ PROVOCATIONS: dict[Refusal, dict[str, Any]] = {
     },
     ("GET", "/workflows/tasks/{task_id}/children", 404): {"path": "/workflows/tasks/no/children"},
     ("GET", "/workflows/tasks/{task_id}/children", 422): {"path": f"{TASK}/children", "params": {"limit": "0"}},
+    ("POST", "/events/{name}", 409): {
+        "path": "/events/paid",
+        "headers": {"Idempotency-Key": "used"},
+        "json": {"amount": 2},
+    },
     ("POST", "/events/{name}", 413): {"path": "/events/paid", "content": LONG},
     ("POST", "/events/{name}", 422): {"path": "/events/order%20paid"},
     ("GET", "/workflows/tasks/{task_id}/steps", 404): {"path": "/workflows/tasks/no/steps"},
@@ -130,6 +135,7 @@ def tasks(strict: Server) -> dict[str, str]:
     strict.write("broken", "steps: []\n")
     strict.post("/workflows/hello/execute", headers={"Idempotency-Key": "used"})
     strict.post("/workflows/hello/execute/batch", {"items": [{}]}, headers={"Idempotency-Key": "used"})
+    strict.post("/events/paid", {"amount": 1}, headers={"Idempotency-Key": "used"})
     strict.write("twice", "steps: [{id: each, foreach: [1, 2], steps: [{id: inner, output: 1}]}]\n")
     twice = strict.post("/workflows/twice/execute").json()["task_id"]
     completed = strict.post("/workflows/hello/execute").json()["task_id"]

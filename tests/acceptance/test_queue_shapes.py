@@ -135,7 +135,7 @@ def test_a_task_that_starts_later_and_is_cancelled(deployed: Cluster) -> None:
     assert accepted.keys() == ACCEPTED
     assert (accepted["status"], accepted["ahead"]) == ("pending", 0)
     task = deployed.task(accepted["task_id"])
-    assert task.keys() == TASK
+    assert task.keys() == TASK | {"wake_at"}
     assert (task["started_at"], task["completed_at"], task["result"]) == (None, None, None)
     assert (task["progress"]["status"], task["progress"]["progress_percent"]) == ("pending", 0.0)
     status = deployed.api.get(f"{TASKS}/{task['task_id']}/status").json()

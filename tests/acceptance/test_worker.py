@@ -168,11 +168,11 @@ STORE = "stepwell.stores.redis:RedisStore"
 CRASH_POINTS = {
     "before the claim": f"{STORE}.take before 1",
     "after the claim": f"{STORE}.take after 1",
-    "before the step starts": "stepwell.engine.run:Run._start before 1",
+    "before the step starts": "stepwell.engine.flights:Flights.start before 1",
     "in the step": "stepwell.engine.attempt:Attempt._keep before 2",
     "after its effect and before the commit": f"{STORE}.commit before 2",
     "after the commit and before its reply": f"{STORE}.commit after 2",
-    "between two steps": "stepwell.engine.run:Run._start before 2",
+    "between two steps": "stepwell.engine.flights:Flights.start before 2",
     "before the end is written": f"{STORE}.finish before 1",
     "after the end was written": f"{STORE}.finish after 1",
 }

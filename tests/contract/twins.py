@@ -75,6 +75,10 @@ class Twins(RuleBasedStateMachine):
         self.both(lambda store: {queue: dict(numbers) for queue, numbers in store.counts().items()})
 
 
+NAMESPACES = count()
+"""All machines of a process use one Redis: each store has a namespace that no other had."""
+
+
 def _sqlite(request: pytest.FixtureRequest) -> MakeStore:
     folder: Path = request.getfixturevalue("tmp_path")
     numbers = count()
@@ -95,8 +99,7 @@ def _postgres(request: pytest.FixtureRequest) -> MakeStore:
 
 def _redis(request: pytest.FixtureRequest) -> MakeStore:
     server: RedisServer = request.getfixturevalue("redis_server")
-    numbers = count()
-    return lambda clock: RedisStore(RedisClient(server.url), f"twin{next(numbers)}", clock=clock)
+    return lambda clock: RedisStore(RedisClient(server.url), f"twin{next(NAMESPACES)}", clock=clock)
 
 
 TWINS = {"sqlite": _sqlite, "postgres": _postgres, "redis": _redis}

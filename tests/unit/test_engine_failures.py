@@ -422,7 +422,7 @@ def test_outputs_that_fail_after_a_stop_fail_the_task(harness: Harness) -> None:
     assert (task.status, task.error and task.error.code) == (Status.FAILED, "expression")
 
 
-def test_a_hand_retry_goes_on_from_the_item_that_was_one_too_many(harness: Harness) -> None:
+def test_a_hand_retry_runs_all_items_again_that_failed_and_only_these(harness: Harness) -> None:
     calls: list[int] = []
 
     def work(item: int) -> int:
@@ -439,8 +439,8 @@ def test_a_hand_retry_goes_on_from_the_item_that_was_one_too_many(harness: Harne
     harness.store.retry(task.task_id, to_reset(harness.store.steps(task.task_id).items), task.attempt)
     again = harness.finish(task.task_id)
     assert again.status is Status.COMPLETED
-    assert harness.output(again, "e") == [0, None, 2, 3, 4]  # the first failure stays tolerated
-    assert calls == [0, 1, 2, 3, 3, 4]
+    assert harness.output(again, "e") == [0, 1, 2, 3, 4]
+    assert calls == [0, 1, 2, 3, 1, 3, 4]
 
 
 def test_many_attempts_keep_a_record_small(harness: Harness) -> None:
